@@ -1,0 +1,670 @@
+/* net/conn.c - which event of a connection comes next, and what ends it. */
+#include "net/conn.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/require.h"
+#include "io/io.h"
+#include "net/reactor.h"
+
+/* Events that one connection may deliver before others have their turn. */
+#define PUMP_BUDGET 256
+
+#define PEER_IDLE_TIMEOUT_MS 30000U
+
+struct conn_timer {
+    struct list node;
+    struct wheel_timer wheel;
+    struct conn *conn;
+    bool due;
+    size_t len;
+    char name[];
+};
+
+const char *const conn_reason_names[REASON_COUNT] = {
+    [REASON_NONE] = "none",         [REASON_EOF] = "eof",
+    [REASON_CLOSED] = "closed",     [REASON_RESET] = "reset",
+    [REASON_IDLE] = "idle",         [REASON_TIMEOUT] = "timeout",
+    [REASON_ERROR] = "error",       [REASON_MALFORMED] = "malformed",
+    [REASON_OVERSIZE] = "oversize", [REASON_FULL] = "full",
+    [REASON_LIMIT] = "limit",       [REASON_SHUTDOWN] = "shutdown",
+};
+
+/* COUNTER_COUNT: this reason has no counter of its own. */
+static const enum counter reason_counters[REASON_COUNT] = {
+    [REASON_NONE] = COUNTER_COUNT,
+    [REASON_EOF] = COUNTER_COUNT,
+    [REASON_CLOSED] = COUNTER_COUNT,
+    [REASON_RESET] = COUNTER_CLOSED_RESET,
+    [REASON_IDLE] = COUNTER_CLOSED_IDLE,
+    [REASON_TIMEOUT] = COUNTER_CLOSED_TIMEOUT,
+    [REASON_ERROR] = COUNTER_CLOSED_ERROR,
+    [REASON_MALFORMED] = COUNTER_CLOSED_MALFORMED,
+    [REASON_OVERSIZE] = COUNTER_CLOSED_OVERSIZE,
+    [REASON_FULL] = COUNTER_CLOSED_FULL,
+    [REASON_LIMIT] = COUNTER_CLOSED_LIMIT,
+    [REASON_SHUTDOWN] = COUNTER_COUNT,
+};
+
+const struct conn_options conn_options_default = {
+    .idle_timeout_ms = CONN_IDLE_DEFAULT,
+    .message_timeout_ms = 30000,
+    .send_timeout_ms = 60000,
+    .linger_ms = 5000,
+    .max_message = 1U << 20,
+    .high_water = 1U << 20,
+    .max_output = 8U << 20,
+    .overflow = OVERFLOW_CLOSE,
+};
+
+/* ---- Options ---- */
+
+static uint64_t option_of(const struct conn_options *options, size_t offset)
+{
+    uint64_t value;
+    memcpy(&value, (const char *)options + offset, sizeof value);
+    return value;
+}
+
+uint64_t conn_option(const struct conn *conn, size_t offset)
+{
+    bool own = conn->own_mask & (1U << (offset / sizeof(uint64_t)));
+    uint64_t value = option_of(own ? conn->own : &conn->service->options, offset);
+    if (value == CONN_IDLE_DEFAULT)
+        return conn->kind->is_stream ? 0 : PEER_IDLE_TIMEOUT_MS;
+    return value;
+}
+
+#define OPTION(conn, name) conn_option(conn, offsetof(struct conn_options, name))
+
+/* Over high_water. Nor is the rest of a message read until on_drain: its time does not run. */
+static void hold_back(struct conn *conn)
+{
+    conn->want_drain = true;
+    conn->message_ms = 0;
+}
+
+int conn_set_option(struct conn *conn, size_t offset, uint64_t value)
+{
+    if (!conn->own && !(conn->own = calloc(1, sizeof *conn->own)))
+        return -ENOMEM;
+    memcpy((char *)conn->own + offset, &value, sizeof value);
+    conn->own_mask |= 1U << (offset / sizeof(uint64_t));
+    /* Over a mark that came down messages wait too, and somebody must wake them. */
+    if (conn_pending(conn) > OPTION(conn, high_water))
+        hold_back(conn);
+    conn_arm(conn);
+    return 0;
+}
+
+void framing_ref(struct framing *framing)
+{
+    framing->refs++;
+}
+
+void framing_unref(struct framing *framing)
+{
+    if (framing && --framing->refs == 0)
+        framing->free(framing);
+}
+
+const struct framing *conn_framing(const struct conn *conn)
+{
+    return conn->framing ? conn->framing : conn->service->framing;
+}
+
+/* ---- Deadlines ---- */
+
+static void earlier(uint64_t *at_ms, uint64_t since_ms, uint64_t timeout_ms)
+{
+    if (timeout_ms && since_ms + timeout_ms < *at_ms)
+        *at_ms = since_ms + timeout_ms;
+}
+
+static uint64_t next_deadline(const struct conn *conn)
+{
+    uint64_t at_ms = WHEEL_NEVER;
+    if (conn->state == CONN_CLOSED)
+        return at_ms;
+    if (conn->state != CONN_OPEN) {
+        uint64_t linger_ms = OPTION(conn, linger_ms);
+        return conn->progress_ms + linger_ms;
+    }
+    earlier(&at_ms, conn->active_ms, OPTION(conn, idle_timeout_ms));
+    if (conn->message_ms)
+        earlier(&at_ms, conn->message_ms, OPTION(conn, message_timeout_ms));
+    if (conn->kind->pending(conn))
+        earlier(&at_ms, conn->progress_ms, OPTION(conn, send_timeout_ms));
+    return at_ms;
+}
+
+void conn_arm(struct conn *conn)
+{
+    uint64_t at_ms = next_deadline(conn);
+    if (at_ms == WHEEL_NEVER)
+        return;
+    /* A clock that is set too early looks again when it fires: so activity costs nothing. */
+    if (!wheel_timer_is_started(&conn->clock) || at_ms < conn->clock.deadline_ms)
+        wheel_start(&conn->reactor->wheel, &conn->clock, at_ms);
+}
+
+static bool has_passed(uint64_t now_ms, uint64_t since_ms, uint64_t timeout_ms)
+{
+    return timeout_ms && since_ms + timeout_ms <= now_ms;
+}
+
+static void check_open_deadlines(struct conn *conn, uint64_t now_ms)
+{
+    if (conn->message_ms &&
+        has_passed(now_ms, conn->message_ms, OPTION(conn, message_timeout_ms)))
+        conn_end(conn, REASON_TIMEOUT, "message_timeout");
+    else if (conn->kind->pending(conn) &&
+             has_passed(now_ms, conn->progress_ms, OPTION(conn, send_timeout_ms)))
+        conn_end(conn, REASON_TIMEOUT, "send_timeout");
+    else if (has_passed(now_ms, conn->active_ms, OPTION(conn, idle_timeout_ms)))
+        conn->idle_due = true;
+}
+
+/* Says in the detail what nobody took. */
+static void tell_lost(struct conn *conn, size_t lost)
+{
+    char *detail = NULL;
+    if (asprintf(&detail, "%s%s%zu bytes not delivered", conn->detail ? conn->detail : "",
+                 conn->detail ? "; " : "", lost) < 0)
+        return;
+    free(conn->detail);
+    conn->detail = detail;
+}
+
+/* Closed, with whatever is queued. It is counted when it is over, see conn_set_state. */
+static void die(struct conn *conn)
+{
+    size_t lost = conn_pending(conn);
+    if (lost)
+        tell_lost(conn, lost);
+    conn_set_state(conn, CONN_CLOSED);
+    if (lost)
+        reactor_count(conn->reactor, COUNTER_LOST_OUTPUT, lost, conn, NULL);
+}
+
+static void on_clock(struct wheel_timer *timer)
+{
+    struct conn *conn = container_of(timer, struct conn, clock);
+    uint64_t now_ms = reactor_now_ms(conn->reactor);
+    if (next_deadline(conn) <= now_ms) {
+        if (conn->state == CONN_OPEN) {
+            check_open_deadlines(conn, now_ms);
+        } else if (conn->state != CONN_CLOSED) {
+            die(conn);
+        }
+        conn_pump(conn);
+    }
+    conn_arm(conn);
+}
+
+/* ---- Timers of the script ---- */
+
+static struct conn_timer *find_timer(struct conn *conn, const char *name, size_t len)
+{
+    LIST_FOREACH (&conn->timers, node) {
+        struct conn_timer *timer = container_of(node, struct conn_timer, node);
+        if (timer->len == len && memcmp(timer->name, name, len) == 0)
+            return timer;
+    }
+    return NULL;
+}
+
+static void free_timer(struct conn_timer *timer)
+{
+    wheel_stop(&timer->conn->reactor->wheel, &timer->wheel);
+    list_remove(&timer->node);
+    free(timer);
+}
+
+static void free_timers(struct conn *conn)
+{
+    LIST_FOREACH (&conn->timers, node)
+        free_timer(container_of(node, struct conn_timer, node));
+}
+
+static void on_timer(struct wheel_timer *wheel)
+{
+    struct conn_timer *timer = container_of(wheel, struct conn_timer, wheel);
+    timer->due = true;
+    conn_pump(timer->conn);
+}
+
+int conn_after(struct conn *conn, uint64_t after_ms, const char *name, size_t len)
+{
+    if (conn->state != CONN_OPEN)
+        return -EPIPE;
+    struct conn_timer *timer = find_timer(conn, name, len);
+    if (!timer) {
+        timer = calloc(1, sizeof *timer + len);
+        if (!timer)
+            return -ENOMEM;
+        timer->conn = conn;
+        timer->len = len;
+        memcpy(timer->name, name, len);
+        wheel_timer_init(&timer->wheel, on_timer);
+        list_append(&conn->timers, &timer->node);
+    }
+    timer->due = false;
+    wheel_start(&conn->reactor->wheel, &timer->wheel,
+                reactor_now_ms(conn->reactor) + after_ms);
+    return 0;
+}
+
+bool conn_cancel(struct conn *conn, const char *name, size_t len)
+{
+    struct conn_timer *timer = find_timer(conn, name, len);
+    if (timer)
+        free_timer(timer);
+    return timer != NULL;
+}
+
+/* ---- Delivering ---- */
+
+static bool deliver_timer(struct conn *conn)
+{
+    LIST_FOREACH (&conn->timers, node) {
+        struct conn_timer *timer = container_of(node, struct conn_timer, node);
+        if (!timer->due)
+            continue;
+        /* Out of the list first: the hook may set the same name again. */
+        list_remove(&timer->node);
+        conn->service->ops->on_timer(conn, timer->name, timer->len);
+        free(timer);
+        return true;
+    }
+    return false;
+}
+
+static void deliver_idle(struct conn *conn)
+{
+    uint64_t now_ms = reactor_now_ms(conn->reactor);
+    double seconds = (double)(now_ms - conn->active_ms) / 1e3;
+    conn->idle_due = false;
+    bool keep =
+        (conn->service->hooks & HOOK_IDLE) && conn->service->ops->on_idle(conn, seconds);
+    if (keep)
+        conn->active_ms = now_ms;
+    else
+        conn_end(conn, REASON_IDLE, NULL);
+}
+
+static bool deliver_message(struct conn *conn)
+{
+    const char *bytes;
+    size_t len;
+    if (!conn->kind->next_message(conn, &bytes, &len))
+        return conn->ending || conn->state != CONN_OPEN;
+    counters_add(&conn->reactor->counters, COUNTER_MESSAGES, 1);
+    conn->message_ms = 0;
+    if (conn->service->hooks & HOOK_MESSAGE)
+        conn->service->ops->on_message(conn, bytes, len);
+    conn->kind->message_done(conn);
+    return true;
+}
+
+static bool deliver_eof(struct conn *conn)
+{
+    if (!conn->eof || conn->eof_done || !conn_may_deliver(conn))
+        return false;
+    conn->eof_done = true;
+    if (!(conn->service->hooks & HOOK_EOF)) {
+        conn_close(conn, REASON_EOF, NULL);
+        return true;
+    }
+    const char *rest;
+    size_t len;
+    conn->kind->rest(conn, &rest, &len);
+    conn->message_ms = 0;
+    conn->service->ops->on_eof(conn, rest, len);
+    conn->kind->message_done(conn); /* the rest, which will never be a message */
+    return true;
+}
+
+static void deliver_closing(struct conn *conn)
+{
+    enum conn_reason reason = conn->reason;
+    /* Cleared first, so that a close() inside the hook is the end of it and send still works. */
+    conn->ending = false;
+    if (conn->service->hooks & HOOK_CLOSING)
+        conn->service->ops->on_closing(conn, reason, conn->detail);
+    conn_close(conn, reason, NULL);
+}
+
+static void deliver_disconnect(struct conn *conn)
+{
+    if (conn->connected && !conn->disconnected) {
+        conn->disconnected = true;
+        conn->service->ops->on_disconnect(conn, conn->reason, conn->detail);
+    }
+    slots_remove(&conn->reactor->conns, conn->slot);
+    conn->service->ops->on_gone(conn);
+    reactor_bury(conn->reactor, conn);
+}
+
+/* Calls at most one hook; false when nothing is due. */
+static bool deliver_next(struct conn *conn)
+{
+    if (conn->state != CONN_OPEN)
+        return false;
+    if (conn->connect_due) {
+        conn->connect_due = false;
+        conn->connected = true;
+        if (conn->service->hooks & HOOK_CONNECT)
+            conn->service->ops->on_connect(conn);
+        return true;
+    }
+    if (conn->ending) {
+        deliver_closing(conn);
+        return true;
+    }
+    if (deliver_timer(conn))
+        return true;
+    if (conn->drain_due) {
+        conn->drain_due = false;
+        conn->service->ops->on_drain(conn);
+        return true;
+    }
+    if (conn->idle_due) {
+        deliver_idle(conn);
+        return true;
+    }
+    /* on_eof was given the rest: under a framing set since, it might be a message. */
+    return (!conn->eof_done && deliver_message(conn)) || deliver_eof(conn);
+}
+
+void conn_pump(struct conn *conn)
+{
+    struct reactor *reactor = conn->reactor;
+    REQUIRE(!reactor->current);
+    if (!slots_get(&reactor->conns, conn->slot))
+        return; /* it died earlier in this turn */
+    int budget = PUMP_BUDGET;
+    reactor->current = conn;
+    while (budget > 0 && deliver_next(conn))
+        budget--;
+    if (conn->state != CONN_CLOSED)
+        conn->kind->settle(conn);
+    if (conn->state == CONN_CLOSED)
+        deliver_disconnect(conn);
+    else if (budget == 0 || conn->drain_due || conn->ending)
+        reactor_make_ready(reactor, conn);
+    reactor->current = NULL;
+}
+
+bool conn_may_deliver(const struct conn *conn)
+{
+    return !conn->paused && conn_pending(conn) <= OPTION(conn, high_water);
+}
+
+void conn_check_drain(struct conn *conn)
+{
+    /* Half of a mark of 1 is 1: an empty queue must be below it. */
+    if (!conn->want_drain || conn_pending(conn) >= (OPTION(conn, high_water) + 1) / 2)
+        return;
+    conn->want_drain = false;
+    conn->drain_due = (conn->service->hooks & HOOK_DRAIN) != 0;
+    /* Nobody else may come by: what was held back behind the mark goes on from here. */
+    reactor_make_ready(conn->reactor, conn);
+}
+
+/* ---- Sending ---- */
+
+static int over_limit(struct conn *conn)
+{
+    if (OPTION(conn, overflow) == OVERFLOW_DROP) {
+        reactor_count(conn->reactor, COUNTER_DROPPED_OUTPUT, 1, conn, NULL);
+        return -ENOBUFS;
+    }
+    conn_abort(conn, REASON_FULL, "max_output");
+    return -ENOBUFS;
+}
+
+static int queue(struct conn *conn, const struct iovec *pieces, size_t count, size_t len)
+{
+    size_t queued = conn_pending(conn);
+    uint64_t max_output = OPTION(conn, max_output);
+    if (len > max_output || queued > max_output - len)
+        return over_limit(conn);
+    int failed = conn->kind->queue(conn, pieces, count, len);
+    if (failed)
+        return failed;
+    if (conn->state != CONN_OPEN)
+        return -EPIPE; /* the attempt to send found the peer gone */
+    if (queued + len <= OPTION(conn, high_water) ||
+        conn_pending(conn) <= OPTION(conn, high_water))
+        return 0;
+    hold_back(conn);
+    return 1;
+}
+
+int conn_write(struct conn *conn, const struct conn_message *message)
+{
+    if (!conn_is_open(conn))
+        return -EPIPE;
+    return queue(conn, message->pieces, message->count, message->len);
+}
+
+#define SEND_PIECES 16
+
+int conn_send(struct conn *conn, const struct conn_message *message)
+{
+    if (!conn_is_open(conn))
+        return -EPIPE;
+    const struct codec *codec = &conn_framing(conn)->codec;
+    if (codec->send_raw || !conn->kind->is_stream)
+        return queue(conn, message->pieces, message->count, message->len);
+    struct codec_envelope envelope;
+    int failed = codec_encode(codec, message->len, &envelope);
+    if (failed)
+        return failed;
+    if (message->count > SEND_PIECES)
+        return -EMSGSIZE;
+    struct iovec pieces[SEND_PIECES + 2];
+    size_t count = 0;
+    if (envelope.head_len)
+        pieces[count++] = (struct iovec){envelope.head, envelope.head_len};
+    memcpy(pieces + count, message->pieces, message->count * sizeof *pieces);
+    count += message->count;
+    if (envelope.tail_len)
+        pieces[count++] = (struct iovec){(void *)envelope.tail, envelope.tail_len};
+    return queue(conn, pieces, count, envelope.head_len + message->len + envelope.tail_len);
+}
+
+size_t conn_pending(const struct conn *conn)
+{
+    return conn->kind->pending(conn);
+}
+
+/* ---- Ending ---- */
+
+void conn_set_state(struct conn *conn, enum conn_state state)
+{
+    REQUIRE(state > conn->state);
+    conn->state = (uint8_t)state;
+    free_timers(conn);
+    conn->message_ms = 0;
+    /* Never delivered from here on; left due, it would keep the loop from blocking. */
+    conn->want_drain = conn->drain_due = false;
+    if (state != CONN_CLOSED)
+        return;
+    wheel_stop(&conn->reactor->wheel, &conn->clock);
+    conn->kind->release(conn, conn->reset_wanted);
+    reactor_hold(conn->reactor, &conn->held, 0);
+    if (conn->kind->is_stream && conn->reactor->ops->on_closed)
+        conn->reactor->ops->on_closed(conn->reactor, conn);
+    reactor_make_ready(conn->reactor, conn);
+    /* Last: a notice may run on_log, and that may do anything to any connection. */
+    enum counter counter = reason_counters[conn->reason];
+    if (counter != COUNTER_COUNT)
+        reactor_count(conn->reactor, counter, 1, conn, conn->detail);
+}
+
+static void set_reason(struct conn *conn, enum conn_reason reason, const char *detail)
+{
+    if (conn->reason == REASON_NONE)
+        conn->reason = (uint8_t)reason;
+    if (detail && !conn->detail)
+        conn->detail = strndup(detail, CONN_DETAIL_MAX);
+}
+
+void conn_close(struct conn *conn, enum conn_reason reason, const char *detail)
+{
+    if (conn->state != CONN_OPEN)
+        return;
+    set_reason(conn, reason, detail);
+    conn->ending = false;
+    conn->progress_ms = reactor_now_ms(conn->reactor);
+    conn_set_state(conn, CONN_FLUSHING);
+    conn_arm(conn);
+    if (conn->reactor->current != conn)
+        reactor_make_dirty(conn->reactor, conn);
+}
+
+void conn_end(struct conn *conn, enum conn_reason reason, const char *detail)
+{
+    if (conn->state != CONN_OPEN || conn->ending)
+        return;
+    set_reason(conn, reason, detail);
+    conn->ending = true;
+    reactor_make_ready(conn->reactor, conn);
+}
+
+void conn_abort(struct conn *conn, enum conn_reason reason, const char *detail)
+{
+    if (conn->state == CONN_CLOSED)
+        return;
+    set_reason(conn, reason, detail);
+    conn->ending = false;
+    conn->reset_wanted = reason != REASON_RESET;
+    die(conn);
+}
+
+int conn_shutdown(struct conn *conn)
+{
+    return conn_is_open(conn) ? conn->kind->shutdown(conn) : -EPIPE;
+}
+
+void conn_pause(struct conn *conn)
+{
+    conn->paused = true;
+    conn->message_ms = 0; /* as in hold_back */
+}
+
+void conn_resume(struct conn *conn)
+{
+    if (!conn->paused)
+        return;
+    conn->paused = false;
+    reactor_make_ready(conn->reactor, conn);
+}
+
+int conn_set_framing(struct conn *conn, struct framing *framing)
+{
+    if (!conn->kind->is_stream)
+        return -EOPNOTSUPP;
+    if (conn->state == CONN_CLOSED)
+        return -EPIPE;
+    framing_unref(conn->framing);
+    conn->framing = framing;
+    conn->framing_changed = true;
+    reactor_make_ready(conn->reactor, conn);
+    return 0;
+}
+
+bool conn_is_open(const struct conn *conn)
+{
+    return conn->state == CONN_OPEN && !conn->write_shut;
+}
+
+bool conn_is_stream(const struct conn *conn)
+{
+    return conn->kind->is_stream;
+}
+
+/* A descriptor to ask for an option, or -errno. */
+static int own_fd(const struct conn *conn)
+{
+    if (!conn->kind->is_stream)
+        return -EOPNOTSUPP;
+    return conn->state == CONN_CLOSED ? -EPIPE : conn->kind->fd(conn);
+}
+
+int conn_get_socket_option(struct conn *conn, int level, int name, void *value,
+                           socklen_t *len)
+{
+    int fd = own_fd(conn);
+    struct io *io = conn->reactor->io;
+    return fd < 0 ? fd : io->ops->get_option(io, fd, level, name, value, len);
+}
+
+int conn_set_socket_option(struct conn *conn, int level, int name, const void *value,
+                           socklen_t len)
+{
+    int fd = own_fd(conn);
+    struct io *io = conn->reactor->io;
+    return fd < 0 ? fd : io->ops->set_option(io, fd, level, name, value, len);
+}
+
+void conn_peer(const struct conn *conn, struct endpoint *out)
+{
+    conn->kind->peer(conn, out);
+}
+
+void conn_local(struct conn *conn, struct endpoint *out)
+{
+    conn->kind->local(conn, out);
+}
+
+/* ---- All of them ---- */
+
+struct conn *conn_find(struct reactor *reactor, uint64_t slot)
+{
+    return slots_get(&reactor->conns, slot);
+}
+
+void conn_shutdown_all(struct reactor *reactor)
+{
+    struct conn *conn;
+    uint32_t cursor = 0;
+    while ((conn = slots_next(&reactor->conns, &cursor)))
+        conn_end(conn, REASON_SHUTDOWN, NULL);
+}
+
+void conn_abort_all(struct reactor *reactor)
+{
+    struct conn *conn;
+    uint32_t cursor = 0;
+    while ((conn = slots_next(&reactor->conns, &cursor)))
+        conn_abort(conn, REASON_SHUTDOWN, "drain_timeout");
+}
+
+int conn_init(struct conn *conn, const struct conn_kind *kind, struct reactor *reactor,
+              struct service *service, uint64_t number)
+{
+    conn->kind = kind;
+    conn->reactor = reactor;
+    conn->service = service;
+    conn->active_ms = conn->progress_ms = reactor_now_ms(reactor);
+    conn->connect_due = true;
+    list_init(&conn->ready_node);
+    list_init(&conn->dirty_node);
+    list_init(&conn->timers);
+    wheel_timer_init(&conn->clock, on_clock);
+    return slots_add(&reactor->conns, conn, number, &conn->slot);
+}
+
+void conn_free(struct conn *conn)
+{
+    free(conn->own);
+    free(conn->detail);
+    framing_unref(conn->framing);
+    conn->kind->free(conn);
+}

@@ -1,0 +1,280 @@
+/* net/conn.h - a connection, of whatever kind: the order of its life and of its events.
+ *
+ *     OPEN ──close──> FLUSHING ──sent──> LINGERING ──peer closed, linger over──> CLOSED
+ *       └──abort, reset, send_timeout, full ────────────────────────────────────────┘
+ *
+ *     on_connect? ─> on_message, on_timer, on_drain, on_idle ... ─> on_eof? ─> on_closing?
+ *                                                        ─> on_disconnect ─> freed after the turn
+ *
+ * What:   decides which hook is due next and calls it, one at a time: an event that a hook
+ *         causes waits until that hook has returned. Streams (stream.h) and datagram peers
+ *         (dgram.h) are the kinds behind struct conn_kind.
+ * Owns:   its timers, its detail text. Borrows: the service, the reactor.
+ * Thread: its reactor's.
+ * Life:   stream_open() or the first datagram .. on_disconnect; memory goes at the end of that
+ *         turn. Handles that scripts hold are ids of the reactor's slot table, never pointers.
+ * Errors: 0 or a negative errno; nothing is logged here, limits go to reactor_count. */
+#ifndef NEAP_NET_CONN_H
+#define NEAP_NET_CONN_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "base/list.h"
+#include "base/slots.h"
+#include "base/wheel.h"
+#include "codec/codec.h"
+#include "net/addr.h"
+
+struct conn;
+struct conn_kind;
+struct reactor;
+
+enum conn_state { CONN_OPEN, CONN_FLUSHING, CONN_LINGERING, CONN_CLOSED };
+
+enum conn_reason {
+    REASON_NONE,
+    REASON_EOF,
+    REASON_CLOSED,
+    REASON_RESET,
+    REASON_IDLE,
+    REASON_TIMEOUT,
+    REASON_ERROR,
+    REASON_MALFORMED,
+    REASON_OVERSIZE,
+    REASON_FULL,
+    REASON_LIMIT,
+    REASON_SHUTDOWN,
+    REASON_COUNT
+};
+
+extern const char *const conn_reason_names[REASON_COUNT];
+
+enum conn_overflow { OVERFLOW_CLOSE, OVERFLOW_DROP };
+
+#define CONN_IDLE_DEFAULT UINT64_MAX /* streams: none; datagram peers: 30 s */
+#define CONN_DETAIL_MAX 512          /* bytes of a detail text that are kept */
+
+/* Options of a service that a connection may set for itself. Times in ms, 0 is none. */
+struct conn_options {
+    uint64_t idle_timeout_ms, message_timeout_ms, send_timeout_ms, linger_ms;
+    uint64_t max_message, high_water, max_output;
+    uint64_t overflow; /* enum conn_overflow */
+};
+
+extern const struct conn_options conn_options_default;
+
+/* A framing that a connection switched to, counted. */
+struct framing {
+    struct codec codec;
+    unsigned refs;
+    void (*free)(struct framing *framing);
+};
+
+void framing_ref(struct framing *framing);
+void framing_unref(struct framing *framing); /* NULL is allowed */
+
+/* Which optional hooks a service has. */
+enum conn_hook {
+    HOOK_EOF = 1 << 0,
+    HOOK_IDLE = 1 << 1,
+    HOOK_DRAIN = 1 << 2,
+    HOOK_CLOSING = 1 << 3,
+    HOOK_CONNECT = 1 << 4,
+    HOOK_MESSAGE = 1 << 5,
+};
+
+/* The hooks, as the layer above gives them. Each may send, close and abort any connection; none
+ * may free one. They are called in the order shown above, never nested. */
+struct conn_ops {
+    void (*on_connect)(struct conn *conn);
+    void (*on_message)(struct conn *conn, const char *bytes, size_t len);
+    void (*on_eof)(struct conn *conn, const char *rest, size_t len);
+    bool (*on_idle)(struct conn *conn, double seconds); /* true: keep it open */
+    void (*on_timer)(struct conn *conn, const char *name, size_t len);
+    void (*on_drain)(struct conn *conn);
+    void (*on_closing)(struct conn *conn, enum conn_reason reason, const char *detail);
+    /* Exactly once for each on_connect, or where there was none to call; last of all. */
+    void (*on_disconnect)(struct conn *conn, enum conn_reason reason, const char *detail);
+    /* No hook: its handle has gone stale, what is kept for it can be dropped. Once for each. */
+    void (*on_gone)(struct conn *conn);
+};
+
+/* What connections of one service have in common. */
+struct service {
+    const char *name;
+    unsigned hooks; /* enum conn_hook */
+    const struct conn_ops *ops;
+    void *script; /* the layer above's */
+    struct framing *framing;
+    struct conn_options options;
+    bool sessions, reply_limit, nodelay;
+    unsigned keepalive_s; /* 0: none */
+};
+
+struct conn {
+    uint64_t slot; /* its id in reactor->conns, what handles carry; see conn_number */
+    const struct conn_kind *kind;
+    struct reactor *reactor;
+    struct service *service;
+    struct conn_options *own; /* options it has set for itself, else NULL */
+    uint32_t own_mask;        /* which of them, by position in struct conn_options */
+    int data_ref;             /* the layer above's: conn.data */
+    struct framing *framing;  /* set in mid-stream; NULL: the service's */
+
+    struct list ready_node, dirty_node;
+    struct list timers; /* struct conn_timer */
+    struct wheel_timer clock;
+    uint64_t active_ms;   /* last byte received, or taken by the peer */
+    uint64_t message_ms;  /* when the unfinished message began; 0: there is none */
+    uint64_t progress_ms; /* when the peer last took output, or the queue or linger began */
+
+    uint64_t received, sent;
+    char *detail;
+    size_t held; /* memory in its buffers, as counted by reactor_hold */
+
+    uint8_t state;  /* enum conn_state */
+    uint8_t reason; /* enum conn_reason; set once, by what ends it first */
+    uint8_t transport;
+    bool connect_due, connected; /* on_connect is still to be called; was called */
+    bool ending;                 /* neap is about to close it: on_closing is due */
+    bool idle_due, drain_due;
+    bool want_drain; /* send said "full" */
+    bool eof, eof_done;
+    bool paused;
+    bool disconnected; /* on_disconnect was called */
+    bool write_shut;   /* the sending half is closed, or will be once all is flushed */
+    bool reset_wanted; /* closing it resets it */
+    bool framing_changed;
+
+    struct sockaddr_in6 peer; /* or a sockaddr_in; family 0 for Unix sockets */
+};
+
+/* The running number over all workers, never reused: what people see. */
+static inline uint64_t conn_number(const struct conn *conn)
+{
+    return slots_generation(conn->slot);
+}
+
+struct conn_message {
+    const struct iovec *pieces;
+    size_t count;
+    size_t len; /* of all pieces */
+};
+
+/* Queue one message under the connection's framing (send) or bytes as they are (write); copied.
+ * 0; 1 when the queue is over high_water now (on_drain follows); -EPIPE (closing or gone),
+ * -ENOBUFS (over max_output, nothing queued; with OVERFLOW_CLOSE the connection ends),
+ * -EMSGSIZE (the framing cannot carry that length), -ENOMEM. Calls no hook. */
+MUST_CHECK int conn_send(struct conn *conn, const struct conn_message *message);
+MUST_CHECK int conn_write(struct conn *conn, const struct conn_message *message);
+
+/* Flush, close the sending side, discard what still comes, at most for `linger`. The first
+ * reason stays; detail may be NULL. Calls no hook. */
+void conn_close(struct conn *conn, enum conn_reason reason, const char *detail);
+
+/* The same, by neap's own will: on_closing comes first and may send a last message. */
+void conn_end(struct conn *conn, enum conn_reason reason, const char *detail);
+
+/* Now, with a reset where the transport has one; queued output is dropped. Calls no hook. */
+void conn_abort(struct conn *conn, enum conn_reason reason, const char *detail);
+
+/* Close the sending half once all is flushed; -EOPNOTSUPP for datagrams. */
+MUST_CHECK int conn_shutdown(struct conn *conn);
+
+void conn_pause(struct conn *conn);
+void conn_resume(struct conn *conn);
+
+/* on_timer(name) once, after so many milliseconds; the same name sets it anew. */
+MUST_CHECK int conn_after(struct conn *conn, uint64_t after_ms, const char *name,
+                          size_t len);
+/* True if there was such a timer. */
+bool conn_cancel(struct conn *conn, const char *name, size_t len);
+
+/* Bytes queued and not yet taken by the kernel. */
+size_t conn_pending(const struct conn *conn);
+
+bool conn_is_open(const struct conn *conn);
+bool conn_is_stream(const struct conn *conn);
+
+/* The value of an option (a position in struct conn_options, as offsetof gives it) for this
+ * connection, and setting it for this connection alone. Setting: 0 or -ENOMEM. */
+uint64_t conn_option(const struct conn *conn, size_t offset);
+MUST_CHECK int conn_set_option(struct conn *conn, size_t offset, uint64_t value);
+
+/* Takes effect with the byte after the current message; takes over one reference. 0 or
+ * -EOPNOTSUPP for datagrams (the reference is then not taken). */
+MUST_CHECK int conn_set_framing(struct conn *conn, struct framing *framing);
+const struct framing *conn_framing(const struct conn *conn);
+
+/* Socket options of its descriptor; -EOPNOTSUPP for datagram peers, which share one. */
+MUST_CHECK int conn_get_socket_option(struct conn *conn, int level, int name, void *value,
+                                      socklen_t *len);
+MUST_CHECK int conn_set_socket_option(struct conn *conn, int level, int name,
+                                      const void *value, socklen_t len);
+
+/* "127.0.0.1:51512"; the path of a Unix peer or "". */
+void conn_peer(const struct conn *conn, struct endpoint *out);
+void conn_local(struct conn *conn, struct endpoint *out);
+
+/* A connection of that slot id, or NULL when it is gone. */
+struct conn *conn_find(struct reactor *reactor, uint64_t slot);
+
+/* Ends every connection (reason shutdown): what has no output is gone at once. */
+void conn_shutdown_all(struct reactor *reactor);
+/* Aborts every connection; output that is lost is counted. */
+void conn_abort_all(struct reactor *reactor);
+
+/* ---- For the kinds and the reactor ---- */
+
+struct conn_kind {
+    bool is_stream;
+    /* The next message to deliver, in place; false when there is none now. May end the
+     * connection (malformed, oversize). */
+    bool (*next_message)(struct conn *conn, const char **bytes, size_t *len);
+    /* The message has been delivered; forget it. */
+    void (*message_done)(struct conn *conn);
+    /* What is left of the input at its end, as the next message that is done. */
+    void (*rest)(struct conn *conn, const char **bytes, size_t *len);
+    /* Queues `len` bytes in pieces; 0 or -errno. The limits were checked. */
+    int (*queue)(struct conn *conn, const struct iovec *pieces, size_t count, size_t len);
+    /* Sends what is queued as far as it goes, and steps on with closing. */
+    void (*flush)(struct conn *conn);
+    /* After hooks ran: flush, keep what was not consumed, watch what is wanted. */
+    void (*settle)(struct conn *conn);
+    size_t (*pending)(const struct conn *conn);
+    int (*shutdown)(struct conn *conn);
+    /* Gives the descriptor or the place in a table back; called once, at CLOSED. */
+    void (*release)(struct conn *conn, bool reset);
+    void (*local)(struct conn *conn, struct endpoint *out);
+    void (*peer)(const struct conn *conn, struct endpoint *out);
+    int (*fd)(const struct conn *conn); /* -1: it has none of its own */
+    void (*free)(struct conn *conn);
+};
+
+/* Fills in the common part and gives it a slot. 0, -ENOMEM or -ENFILE. */
+MUST_CHECK int conn_init(struct conn *conn, const struct conn_kind *kind,
+                         struct reactor *reactor, struct service *service, uint64_t number);
+
+/* Calls every hook that is due, then settles. Not from inside a hook. */
+void conn_pump(struct conn *conn);
+
+/* The only place where the state changes. */
+void conn_set_state(struct conn *conn, enum conn_state state);
+
+/* True when a message may be delivered: not paused, not over high_water. */
+bool conn_may_deliver(const struct conn *conn);
+
+/* Notes that the queue fell below the low mark, if somebody waits for that. */
+void conn_check_drain(struct conn *conn);
+
+/* Sets the clock to the earliest deadline that runs. Cheap when that only moved on. */
+void conn_arm(struct conn *conn);
+
+/* Its memory, at the end of the turn. */
+void conn_free(struct conn *conn);
+
+#endif

@@ -1,0 +1,689 @@
+/* net/dgram.c - datagrams in batches, and a table of who sent them. */
+#include "net/dgram.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/require.h"
+#include "io/io.h"
+#include "net/reactor.h"
+
+#define BATCH 32
+/* Batches of one readiness: streams must have their turn too. */
+#define BATCH_ROUNDS 4
+#define DATAGRAM_LEN 65536U /* longer than any UDP datagram */
+#define CONTROL_LEN 64      /* one IP_PKTINFO or IPV6_PKTINFO */
+#define PEER_QUEUE_MAX 16   /* datagrams kept for a peer that is paused */
+#define TABLE_MIN 64
+
+/* Amplification: what a peer that was heard once may be sent. */
+#define REPLY_FACTOR 3
+#define REPLY_EXTRA 1200
+
+/* One batch each way, shared by all datagram sockets of a reactor. */
+struct dgram_batch {
+    struct mmsghdr in[BATCH], out[BATCH];
+    struct iovec in_piece[BATCH], out_piece[BATCH];
+    struct endpoint from[BATCH], to[BATCH];
+    _Alignas(struct cmsghdr) char in_control[BATCH][CONTROL_LEN];
+    _Alignas(struct cmsghdr) char out_control[BATCH][CONTROL_LEN];
+    size_t out_at[BATCH]; /* where each lies in out_bytes */
+    unsigned out_count;
+    uint64_t not_sent; /* and not told of yet */
+    int error;
+    bool receiving;           /* the end of on_readable flushes */
+    struct dgram *out_socket; /* whose the queued ones are */
+    struct buf out_bytes;
+    char *in_bytes; /* BATCH * DATAGRAM_LEN; pages that are not used cost nothing */
+};
+
+/* The local address that a datagram came to, when the socket is bound to all. */
+struct local_info {
+    int family; /* 0: not known, or not needed */
+    union {
+        struct in_pktinfo v4;
+        struct in6_pktinfo v6;
+    } as;
+};
+
+struct dgram {
+    struct reactor *reactor;
+    struct service *service;
+    struct loop_io io;
+    int fd;
+    enum transport transport;
+    bool wildcard; /* bound to all local addresses: replies must name theirs */
+    dgram_number_fn number;
+    uint64_t seed;
+    struct list *table; /* buckets of struct peer */
+    size_t bucket_count, peer_count;
+    struct list heard_once, heard; /* least recently first */
+};
+
+/* A datagram of a paused peer. */
+struct kept {
+    struct list node;
+    size_t len;
+    char bytes[];
+};
+
+struct peer {
+    struct conn conn;
+    struct dgram *dgram;
+    struct list bucket_node, age_node;
+    uint64_t hash;
+    struct local_info local;
+    bool single;     /* lives for one datagram (sessions = false) */
+    bool proven;     /* a second datagram came: its address is real */
+    const char *now; /* the datagram to deliver, in the batch */
+    size_t now_len;
+    bool has_now;
+    struct list kept;
+    unsigned kept_count;
+    struct endpoint remote; /* last: Unix paths make it long */
+};
+
+static struct peer *peer_of(struct conn *conn)
+{
+    return container_of(conn, struct peer, conn);
+}
+
+/* ---- The table ---- */
+
+static uint64_t mix(uint64_t hash, uint64_t word)
+{
+    hash = (hash ^ word) * 0xff51afd7ed558ccdU;
+    return hash ^ (hash >> 32);
+}
+
+static uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t len)
+{
+    const char *at = bytes;
+    for (; len >= sizeof(uint64_t); at += sizeof(uint64_t), len -= sizeof(uint64_t)) {
+        uint64_t word;
+        memcpy(&word, at, sizeof word);
+        hash = mix(hash, word);
+    }
+    uint64_t last = len;
+    memcpy(&last, at, len);
+    return mix(hash, last);
+}
+
+static uint64_t hash_of(const struct dgram *dgram, const struct endpoint *remote,
+                        const struct local_info *local)
+{
+    uint64_t hash = hash_bytes(dgram->seed, &remote->at, remote->len);
+    return local->family ? hash_bytes(hash, &local->as, sizeof local->as) : hash;
+}
+
+static bool is_peer(const struct peer *peer, uint64_t hash, const struct endpoint *remote,
+                    const struct local_info *local)
+{
+    return peer->hash == hash && peer->remote.len == remote->len &&
+           memcmp(&peer->remote.at, &remote->at, remote->len) == 0 &&
+           peer->local.family == local->family &&
+           /* NOLINTNEXTLINE(*-memory-comparison,cert-exp42-c,cert-flp37-c): zeroed before use */
+           memcmp(&peer->local.as, &local->as, sizeof local->as) == 0;
+}
+
+static struct list *bucket(struct dgram *dgram, uint64_t hash)
+{
+    return &dgram->table[hash & (dgram->bucket_count - 1)];
+}
+
+static struct peer *find_peer(struct dgram *dgram, uint64_t hash,
+                              const struct endpoint *remote, const struct local_info *local)
+{
+    struct list *head = bucket(dgram, hash);
+    LIST_FOREACH (head, node) {
+        struct peer *peer = container_of(node, struct peer, bucket_node);
+        if (is_peer(peer, hash, remote, local))
+            return peer;
+    }
+    return NULL;
+}
+
+static struct list *new_table(size_t count)
+{
+    struct list *table = malloc(count * sizeof *table);
+    for (size_t i = 0; table && i < count; i++)
+        list_init(&table[i]);
+    return table;
+}
+
+/* Without memory the table stays as it is: slower, not wrong. */
+static void grow_table(struct dgram *dgram)
+{
+    size_t old_count = dgram->bucket_count;
+    struct list *old = dgram->table, *table = new_table(old_count * 2);
+    if (!table)
+        return;
+    dgram->table = table;
+    dgram->bucket_count = old_count * 2;
+    for (size_t i = 0; i < old_count; i++)
+        LIST_FOREACH (&old[i], node) {
+            list_remove(node);
+            struct peer *peer = container_of(node, struct peer, bucket_node);
+            list_append(bucket(dgram, peer->hash), node);
+        }
+    free(old);
+}
+
+/* Room for one more: the least recently heard goes, those heard once before all others. */
+static void evict(struct dgram *dgram)
+{
+    struct list *oldest = list_first(&dgram->heard_once);
+    if (!oldest)
+        oldest = list_first(&dgram->heard);
+    if (!oldest)
+        return; /* another socket of this worker holds them all */
+    struct conn *conn = &container_of(oldest, struct peer, age_node)->conn;
+    conn_end(conn, REASON_LIMIT, "max_peers");
+    conn_pump(conn);
+}
+
+/* ---- Sending ---- */
+
+static struct dgram_batch *batch_of(struct reactor *reactor)
+{
+    return reactor->datagrams;
+}
+
+static void add_local(struct msghdr *header, char *control, const struct local_info *local)
+{
+    if (!local->family)
+        return;
+    bool v4 = local->family == AF_INET;
+    size_t len = v4 ? sizeof local->as.v4 : sizeof local->as.v6;
+    header->msg_control = control;
+    header->msg_controllen = CMSG_SPACE(len);
+    struct cmsghdr *cmsg = CMSG_FIRSTHDR(header);
+    cmsg->cmsg_level = v4 ? IPPROTO_IP : IPPROTO_IPV6;
+    cmsg->cmsg_type = v4 ? IP_PKTINFO : IPV6_PKTINFO;
+    cmsg->cmsg_len = CMSG_LEN(len);
+    memcpy(CMSG_DATA(cmsg), &local->as, len);
+}
+
+/* Sends what is queued; what the system does not take is dropped, as datagrams are. Tells nobody
+ * yet: a notice may run on_log, which may queue more. */
+static void flush_batch(struct reactor *reactor)
+{
+    struct dgram_batch *batch = batch_of(reactor);
+    for (unsigned i = 0; i < batch->out_count; i++)
+        batch->out_piece[i].iov_base = buf_bytes(&batch->out_bytes) + batch->out_at[i];
+    for (unsigned done = 0; done < batch->out_count;) {
+        int taken = reactor->io->ops->send_many(reactor->io, batch->out_socket->fd,
+                                                batch->out + done, batch->out_count - done);
+        if (taken == -EINTR)
+            continue;
+        if (taken <= 0) {
+            batch->not_sent++;
+            batch->error = -taken;
+            taken = 1;
+        }
+        done += (unsigned)taken;
+    }
+    batch->out_count = 0;
+    buf_clear(&batch->out_bytes);
+}
+
+static void flush_and_tell(struct reactor *reactor)
+{
+    struct dgram_batch *batch = batch_of(reactor);
+    if (batch->out_count)
+        flush_batch(reactor);
+    uint64_t not_sent = batch->not_sent;
+    batch->not_sent = 0;
+    if (not_sent)
+        reactor_count(reactor, COUNTER_DATAGRAMS_NOT_SENT, not_sent, NULL,
+                      strerrorname_np(batch->error));
+}
+
+static bool within_reply_limit(const struct peer *peer, size_t len)
+{
+    const struct conn *conn = &peer->conn;
+    return peer->single || peer->proven || !conn->service->reply_limit ||
+           conn->sent + len <= conn->received * REPLY_FACTOR + REPLY_EXTRA;
+}
+
+static int peer_queue(struct conn *conn, const struct iovec *pieces, size_t count,
+                      size_t len)
+{
+    struct peer *peer = peer_of(conn);
+    struct reactor *reactor = conn->reactor;
+    struct dgram_batch *batch = batch_of(reactor);
+    if (!within_reply_limit(peer, len)) {
+        reactor_count(reactor, COUNTER_DATAGRAMS_REPLY_LIMIT, 1, conn, NULL);
+        return 0;
+    }
+    if (batch->out_count == BATCH || (batch->out_count && batch->out_socket != peer->dgram))
+        flush_batch(reactor);
+    unsigned i = batch->out_count;
+    batch->out_at[i] = buf_len(&batch->out_bytes);
+    if (buf_reserve(&batch->out_bytes, len))
+        return -ENOMEM;
+    for (size_t piece = 0; piece < count; piece++)
+        if (buf_append(&batch->out_bytes, pieces[piece].iov_base, pieces[piece].iov_len))
+            return -ENOMEM; /* never: there is room */
+    memcpy(&batch->to[i].at, &peer->remote.at, peer->remote.len);
+    batch->out_piece[i].iov_len = len;
+    batch->out[i].msg_hdr = (struct msghdr){.msg_name = &batch->to[i].at,
+                                            .msg_namelen = peer->remote.len,
+                                            .msg_iov = &batch->out_piece[i],
+                                            .msg_iovlen = 1};
+    add_local(&batch->out[i].msg_hdr, batch->out_control[i], &peer->local);
+    batch->out_socket = peer->dgram;
+    batch->out_count++;
+    conn->sent += len;
+    counters_add(&reactor->counters, COUNTER_SENT, len);
+    if (!batch->receiving)
+        reactor_make_dirty(reactor, conn);
+    return 0;
+}
+
+static void peer_flush(struct conn *conn)
+{
+    flush_and_tell(conn->reactor);
+    if (conn->state == CONN_FLUSHING)
+        conn_set_state(conn, CONN_CLOSED);
+}
+
+/* ---- Receiving ---- */
+
+static bool peer_next_message(struct conn *conn, const char **bytes, size_t *len)
+{
+    struct peer *peer = peer_of(conn);
+    if (conn->paused)
+        return false;
+    struct list *first = list_first(&peer->kept);
+    if (first) {
+        struct kept *kept = container_of(first, struct kept, node);
+        *bytes = kept->bytes;
+        *len = kept->len;
+        return true;
+    }
+    if (!peer->has_now)
+        return false;
+    *bytes = peer->now;
+    *len = peer->now_len;
+    return true;
+}
+
+static void peer_message_done(struct conn *conn)
+{
+    struct peer *peer = peer_of(conn);
+    struct list *first = list_first(&peer->kept);
+    if (!first) {
+        peer->has_now = false;
+        return;
+    }
+    struct kept *kept = container_of(first, struct kept, node);
+    list_remove(first);
+    peer->kept_count--;
+    if (conn->state != CONN_CLOSED)
+        reactor_hold(conn->reactor, &conn->held, conn->held - sizeof *kept - kept->len);
+    free(kept);
+}
+
+/* A datagram that could not be delivered now waits, up to a point. */
+static void keep_now(struct peer *peer)
+{
+    peer->has_now = false;
+    struct kept *kept =
+        peer->kept_count < PEER_QUEUE_MAX ? malloc(sizeof *kept + peer->now_len) : NULL;
+    if (!kept) {
+        reactor_count(peer->conn.reactor, COUNTER_DATAGRAMS_QUEUE_FULL, 1, &peer->conn,
+                      NULL);
+        return;
+    }
+    kept->len = peer->now_len;
+    memcpy(kept->bytes, peer->now, peer->now_len);
+    list_append(&peer->kept, &kept->node);
+    peer->kept_count++;
+    struct conn *conn = &peer->conn;
+    reactor_hold(conn->reactor, &conn->held, conn->held + sizeof *kept + kept->len);
+}
+
+static void peer_settle(struct conn *conn)
+{
+    struct peer *peer = peer_of(conn);
+    if (peer->has_now && conn->state == CONN_OPEN)
+        keep_now(peer);
+    if (conn->state == CONN_FLUSHING)
+        conn_set_state(conn, CONN_CLOSED);
+    else
+        conn_arm(conn);
+}
+
+static void peer_rest(struct conn *conn, const char **bytes, size_t *len)
+{
+    (void)conn;
+    *bytes = "";
+    *len = 0;
+}
+
+static size_t peer_pending(const struct conn *conn)
+{
+    (void)conn;
+    return 0;
+}
+
+static int peer_shutdown(struct conn *conn)
+{
+    (void)conn;
+    return -EOPNOTSUPP;
+}
+
+static void peer_release(struct conn *conn, bool reset)
+{
+    (void)reset;
+    struct peer *peer = peer_of(conn);
+    struct dgram_batch *batch = batch_of(conn->reactor);
+    /* Its last words may be in the batch, and it is dirty no more. */
+    if (batch->out_count && !batch->receiving)
+        flush_batch(conn->reactor);
+    list_remove(&peer->age_node);
+    if (list_is_empty(&peer->bucket_node))
+        return;
+    list_remove(&peer->bucket_node);
+    peer->dgram->peer_count--;
+    conn->reactor->peer_count--;
+}
+
+static void peer_local(struct conn *conn, struct endpoint *out)
+{
+    struct peer *peer = peer_of(conn);
+    *out = (struct endpoint){.len = sizeof out->at};
+    struct io *io = conn->reactor->io;
+    if (io->ops->local_address(io, peer->dgram->fd, &out->at.sa, &out->len) < 0)
+        out->len = 0;
+    else if (peer->local.family == AF_INET)
+        out->at.in.sin_addr = peer->local.as.v4.ipi_addr;
+    else if (peer->local.family == AF_INET6)
+        out->at.in6.sin6_addr = peer->local.as.v6.ipi6_addr;
+}
+
+static void peer_remote(const struct conn *conn, struct endpoint *out)
+{
+    *out = container_of(conn, const struct peer, conn)->remote;
+}
+
+static int peer_fd(const struct conn *conn)
+{
+    (void)conn;
+    return -1;
+}
+
+static void peer_free(struct conn *conn)
+{
+    struct peer *peer = peer_of(conn);
+    LIST_FOREACH (&peer->kept, node)
+        free(container_of(node, struct kept, node));
+    free(peer);
+}
+
+static const struct conn_kind peer_kind = {
+    .is_stream = false,
+    .next_message = peer_next_message,
+    .message_done = peer_message_done,
+    .rest = peer_rest,
+    .queue = peer_queue,
+    .flush = peer_flush,
+    .settle = peer_settle,
+    .pending = peer_pending,
+    .shutdown = peer_shutdown,
+    .release = peer_release,
+    .local = peer_local,
+    .peer = peer_remote,
+    .fd = peer_fd,
+    .free = peer_free,
+};
+
+static struct peer *new_peer(struct dgram *dgram, const struct endpoint *remote,
+                             const struct local_info *local)
+{
+    struct reactor *reactor = dgram->reactor;
+    struct peer *peer = calloc(1, sizeof *peer);
+    if (!peer)
+        return NULL;
+    list_init(&peer->bucket_node);
+    list_init(&peer->age_node);
+    list_init(&peer->kept);
+    peer->dgram = dgram;
+    peer->remote = *remote;
+    peer->local = *local;
+    if (conn_init(&peer->conn, &peer_kind, reactor, dgram->service,
+                  dgram->number(reactor))) {
+        free(peer);
+        return NULL;
+    }
+    peer->conn.transport = (uint8_t)dgram->transport;
+    return peer;
+}
+
+static struct peer *open_peer(struct dgram *dgram, uint64_t hash,
+                              const struct endpoint *remote, const struct local_info *local)
+{
+    struct reactor *reactor = dgram->reactor;
+    if (reactor->peer_count >= reactor->max_peers)
+        evict(dgram);
+    struct peer *peer = new_peer(dgram, remote, local);
+    if (!peer)
+        return NULL;
+    if (dgram->peer_count >= dgram->bucket_count)
+        grow_table(dgram);
+    peer->hash = hash;
+    list_append(bucket(dgram, hash), &peer->bucket_node);
+    list_append(&dgram->heard_once, &peer->age_node);
+    dgram->peer_count++;
+    reactor->peer_count++;
+    counters_add(&reactor->counters, COUNTER_PEERS, 1);
+    return peer;
+}
+
+static void hear_again(struct peer *peer)
+{
+    peer->proven = true;
+    list_remove(&peer->age_node);
+    list_append(&peer->dgram->heard, &peer->age_node);
+}
+
+static struct peer *sender(struct dgram *dgram, const struct endpoint *remote,
+                           const struct local_info *local)
+{
+    if (!dgram->service->sessions) {
+        struct peer *peer = new_peer(dgram, remote, local);
+        if (peer) {
+            peer->single = true;
+            peer->conn.connect_due = false;
+        }
+        return peer;
+    }
+    uint64_t hash = hash_of(dgram, remote, local);
+    struct peer *peer = find_peer(dgram, hash, remote, local);
+    if (peer &&
+        peer->conn.state != CONN_OPEN) { /* closed by a hook earlier in this batch */
+        peer->conn.kind->flush(&peer->conn);
+        peer = NULL;
+    }
+    if (peer)
+        hear_again(peer);
+    return peer ? peer : open_peer(dgram, hash, remote, local);
+}
+
+static void read_local(const struct dgram *dgram, struct msghdr *header,
+                       struct local_info *local)
+{
+    *local = (struct local_info){0};
+    if (!dgram->wildcard)
+        return;
+    for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(header); cmsg;
+         cmsg = CMSG_NXTHDR(header, cmsg)) {
+        if (cmsg->cmsg_level == IPPROTO_IP && cmsg->cmsg_type == IP_PKTINFO) {
+            local->family = AF_INET;
+            memcpy(&local->as.v4, CMSG_DATA(cmsg), sizeof local->as.v4);
+            local->as.v4.ipi_spec_dst = local->as.v4.ipi_addr;
+            local->as.v4.ipi_ifindex = 0; /* the route decides, as for any reply */
+        } else if (cmsg->cmsg_level == IPPROTO_IPV6 && cmsg->cmsg_type == IPV6_PKTINFO) {
+            local->family = AF_INET6;
+            memcpy(&local->as.v6, CMSG_DATA(cmsg), sizeof local->as.v6);
+        }
+    }
+}
+
+static void take_datagram(struct dgram *dgram, unsigned i, size_t len)
+{
+    struct reactor *reactor = dgram->reactor;
+    struct dgram_batch *batch = batch_of(reactor);
+    struct msghdr *header = &batch->in[i].msg_hdr;
+    counters_add(&reactor->counters, COUNTER_RECEIVED, len);
+    if (header->msg_flags & MSG_TRUNC) {
+        reactor_count(reactor, COUNTER_DATAGRAMS_TRUNCATED, 1, NULL, NULL);
+        return;
+    }
+    if (len > dgram->service->options.max_message) {
+        reactor_count(reactor, COUNTER_DATAGRAMS_OVERSIZE, 1, NULL, NULL);
+        return;
+    }
+    struct local_info local;
+    read_local(dgram, header, &local);
+    batch->from[i].len = header->msg_namelen;
+    struct peer *peer = sender(dgram, &batch->from[i], &local);
+    if (!peer) {
+        reactor_count(reactor, COUNTER_REFUSED_MEMORY, 1, NULL, NULL);
+        return;
+    }
+    struct conn *conn = &peer->conn;
+    peer->now = batch->in_piece[i].iov_base;
+    peer->now_len = len;
+    peer->has_now = true;
+    conn->received += len;
+    conn->active_ms = reactor_now_ms(reactor);
+    conn_pump(conn);
+    if (!peer->single)
+        return;
+    conn_close(conn, REASON_CLOSED, NULL);
+    conn_pump(conn);
+}
+
+static struct dgram_batch *new_batch(void)
+{
+    struct dgram_batch *batch = calloc(1, sizeof *batch);
+    if (batch)
+        batch->in_bytes = malloc((size_t)BATCH * DATAGRAM_LEN);
+    if (!batch || !batch->in_bytes) {
+        free(batch);
+        return NULL;
+    }
+    for (unsigned i = 0; i < BATCH; i++) {
+        batch->in_piece[i] =
+            (struct iovec){batch->in_bytes + (size_t)i * DATAGRAM_LEN, DATAGRAM_LEN};
+        batch->in[i].msg_hdr = (struct msghdr){.msg_name = &batch->from[i].at,
+                                               .msg_iov = &batch->in_piece[i],
+                                               .msg_iovlen = 1};
+    }
+    return batch;
+}
+
+void dgram_batch_free(struct dgram_batch *batch)
+{
+    if (!batch)
+        return;
+    buf_fini(&batch->out_bytes);
+    free(batch->in_bytes);
+    free(batch);
+}
+
+static int receive_batch(struct dgram *dgram)
+{
+    struct reactor *reactor = dgram->reactor;
+    struct dgram_batch *batch = batch_of(reactor);
+    for (unsigned i = 0; i < BATCH; i++) { /* the kernel writes the lengths over */
+        struct msghdr *header = &batch->in[i].msg_hdr;
+        header->msg_namelen = sizeof batch->from[i].at;
+        header->msg_control = dgram->wildcard ? batch->in_control[i] : NULL;
+        header->msg_controllen = dgram->wildcard ? CONTROL_LEN : 0;
+    }
+    return reactor->io->ops->recv_many(reactor->io, dgram->fd, batch->in, BATCH);
+}
+
+static void on_readable(struct loop_io *io, unsigned events)
+{
+    (void)events;
+    struct dgram *dgram = container_of(io, struct dgram, io);
+    struct dgram_batch *batch = batch_of(dgram->reactor);
+    for (int round = 0; round < BATCH_ROUNDS; round++) {
+        int count = receive_batch(dgram);
+        batch->receiving = true;
+        for (int i = 0; i < count; i++)
+            take_datagram(dgram, (unsigned)i, batch->in[i].msg_len);
+        batch->receiving = false;
+        flush_and_tell(dgram->reactor);
+        if (count < BATCH)
+            return; /* also on errors: an ICMP message is none of the socket's business */
+    }
+}
+
+/* ---- Life ---- */
+
+/* Without the contacted address a reply from a socket bound to all may leave from another. */
+static int ask_for_local(struct dgram *dgram)
+{
+    struct io *io = dgram->reactor->io;
+    struct endpoint at = {.len = sizeof at.at};
+    int on = 1;
+    if (io->ops->local_address(io, dgram->fd, &at.at.sa, &at.len) < 0)
+        return 0;
+    if (at.at.sa.sa_family == AF_INET && at.at.in.sin_addr.s_addr == htonl(INADDR_ANY)) {
+        dgram->wildcard = true;
+        return io->ops->set_option(io, dgram->fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof on);
+    }
+    if (at.at.sa.sa_family != AF_INET6 || !IN6_IS_ADDR_UNSPECIFIED(&at.at.in6.sin6_addr))
+        return 0;
+    dgram->wildcard = true;
+    return io->ops->set_option(io, dgram->fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on,
+                               sizeof on);
+}
+
+struct dgram *dgram_open(struct reactor *reactor, struct service *service, int fd,
+                         enum transport transport, dgram_number_fn number)
+{
+    if (!reactor->datagrams && !(reactor->datagrams = new_batch()))
+        return NULL;
+    struct dgram *dgram = calloc(1, sizeof *dgram);
+    if (dgram)
+        dgram->table = new_table(TABLE_MIN);
+    if (!dgram || !dgram->table) {
+        free(dgram);
+        return NULL;
+    }
+    dgram->reactor = reactor;
+    dgram->service = service;
+    dgram->fd = fd;
+    dgram->transport = transport;
+    dgram->number = number;
+    dgram->bucket_count = TABLE_MIN;
+    dgram->seed = reactor->io->ops->random(reactor->io);
+    list_init(&dgram->heard_once);
+    list_init(&dgram->heard);
+    (void)ask_for_local(dgram); /* an old kernel: replies go by the route, as without it */
+    loop_io_init(&dgram->io, fd, on_readable);
+    loop_io_watch(reactor->loop, &dgram->io, LOOP_READ);
+    return dgram;
+}
+
+void dgram_stop(struct dgram *dgram)
+{
+    loop_io_watch(dgram->reactor->loop, &dgram->io, LOOP_NONE);
+}
+
+void dgram_close(struct dgram *dgram)
+{
+    if (!dgram)
+        return;
+    REQUIRE(dgram->peer_count == 0);
+    dgram_stop(dgram);
+    free(dgram->table);
+    free(dgram);
+}

@@ -1,0 +1,37 @@
+/* net/dgram.h - datagram sockets (UDP, Unix) and their peers as connections.
+ *
+ *     socket ─recvmmsg, a batch─> peer table ─> on_message ─> replies ─sendmmsg, one batch─> socket
+ *
+ * What:   with sessions, an address that sends is a connection from its first datagram until
+ *         its idle end; without, each datagram has a connection that lasts as long as its hook.
+ *         Replies leave from the local address that was contacted. The table is bounded: the
+ *         least recently heard peer goes, those of a single datagram first.
+ * Owns:   the peers. Borrows: the descriptor, the service.
+ * Thread: its reactor's.
+ * Errors: what cannot be sent, is truncated or too long is dropped and counted; nothing that
+ *         comes from the network closes the socket. */
+#ifndef NEAP_NET_DGRAM_H
+#define NEAP_NET_DGRAM_H
+
+#include "net/conn.h"
+#include "net/loop.h"
+
+struct dgram;
+struct dgram_batch;
+
+/* Gives a connection its number. */
+typedef uint64_t (*dgram_number_fn)(struct reactor *reactor);
+
+/* Starts to serve a bound, non-blocking descriptor, which stays the caller's. NULL: no memory. */
+struct dgram *dgram_open(struct reactor *reactor, struct service *service, int fd,
+                         enum transport transport, dgram_number_fn number);
+
+/* Stops reading; peers that live go on sending. */
+void dgram_stop(struct dgram *dgram);
+
+/* All of its peers must be gone. NULL is allowed. */
+void dgram_close(struct dgram *dgram);
+
+void dgram_batch_free(struct dgram_batch *batch);
+
+#endif

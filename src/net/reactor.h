@@ -1,0 +1,87 @@
+/* net/reactor.h - one worker's loop and all that its connections share.
+ *
+ *     a turn:  readiness, alarm, wake ─> on_turn: ┌ ready: connections with something due  ┐ until
+ *                                                 └ dirty: connections to be flushed       ┘ empty
+ *                                                   dead:  connections to be freed
+ *
+ * What:   the read buffer and the scratch for output, the timer wheel, the slot table of
+ *         connections and the lists that a turn ends with. A connection that is idle or keeps
+ *         up owns no buffer of its own: it borrows these.
+ * Owns:   the loop, the buffers, every connection. Borrows: the io and the ops.
+ * Thread: its worker's; reactor_wake from any.
+ * Errors: reactor_new answers NULL when memory or descriptors are out. */
+#ifndef NEAP_NET_REACTOR_H
+#define NEAP_NET_REACTOR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/list.h"
+#include "base/slots.h"
+#include "base/wheel.h"
+#include "net/counters.h"
+#include "net/loop.h"
+
+struct conn;
+struct dgram_batch;
+struct io;
+struct reactor;
+
+#define REACTOR_INPUT_LEN 65536U /* what one read may bring */
+
+/* What a reactor tells its worker. */
+struct reactor_ops {
+    /* After loop_wake. */
+    void (*on_wake)(struct reactor *reactor);
+    /* Something with a line in counter_rows happened; conn and detail may be NULL. */
+    void (*on_notice)(struct reactor *reactor, enum counter counter,
+                      const struct conn *conn, const char *detail);
+    /* A stream gave its descriptor back (its on_disconnect is still to come). May be NULL. */
+    void (*on_closed)(struct reactor *reactor, const struct conn *conn);
+    /* The last connection is gone. May be NULL. */
+    void (*on_empty)(struct reactor *reactor);
+};
+
+struct reactor {
+    const struct reactor_ops *ops;
+    void *owner;
+    struct io *io;
+    struct loop *loop;
+    struct wheel wheel;
+    uint64_t alarm_ms; /* what the loop's alarm is set to */
+    struct slots conns;
+    struct list ready, dirty, dead;
+    struct conn *current; /* whose hook runs now; its output gathers in scratch */
+    char *input;          /* REACTOR_INPUT_LEN bytes, used within one callback */
+    struct buf scratch;
+    struct dgram_batch *datagrams; /* made at the first datagram socket */
+    size_t buffered;               /* bytes of memory that connections hold in buffers */
+    size_t max_buffered;
+    uint32_t peer_count, max_peers;
+    struct counters counters;
+};
+
+struct reactor *reactor_new(struct io *io, const struct reactor_ops *ops, void *owner);
+/* All connections must be gone. */
+void reactor_free(struct reactor *reactor);
+
+uint64_t reactor_now_ms(const struct reactor *reactor);
+
+/* Counts `by` more, and tells the worker when the counter has a log line. */
+void reactor_count(struct reactor *reactor, enum counter counter, uint64_t by,
+                   const struct conn *conn, const char *detail);
+
+/* The rest is for conn.c, stream.c and dgram.c. */
+
+/* Has conn_pump called for it before the loop blocks; once, however often it is asked. */
+void reactor_make_ready(struct reactor *reactor, struct conn *conn);
+/* Has its output flushed before the loop blocks. */
+void reactor_make_dirty(struct reactor *reactor, struct conn *conn);
+/* Frees it at the end of the turn. */
+void reactor_bury(struct reactor *reactor, struct conn *conn);
+/* Counts a change of the memory held by a connection's buffers. */
+void reactor_hold(struct reactor *reactor, size_t *held, size_t now_held);
+
+#endif
