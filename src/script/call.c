@@ -1,0 +1,204 @@
+/* script/call.c - resume, pcall, traceback: in the one order that survives everything. */
+#include "script/call.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <lauxlib.h>
+
+#include "net/reactor.h"
+#include "script/fault.h"
+#include "script/lib_conn.h"
+#include "script/version.h"
+
+/* The message handler: turns any error value into a table { message, traceback, source, line }
+ * while the stack that raised it still stands. */
+static int on_raise(lua_State *L)
+{
+    /* luaL_traceback of 5.4.4 does not check the stack for its own slots. */
+    luaL_checkstack(L, 20, NULL);
+    if (!lua_isstring(L, 1) && luaL_callmeta(L, 1, "__tostring") == 0)
+        lua_pushfstring(L, "(error object is a %s value)", luaL_typename(L, 1));
+    if (!lua_tostring(L, -1)) /* makes a text of a number */
+        lua_pushliteral(L, "(error object without a text)");
+    lua_createtable(L, 0, 4);
+    lua_pushvalue(L, -2);
+    lua_setfield(L, -2, "message");
+    luaL_traceback(L, L, NULL, 1);
+    lua_setfield(L, -2, "traceback");
+    lua_Debug at;
+    for (int level = 1; lua_getstack(L, level, &at); level++) {
+        lua_getinfo(L, "Sl", &at);
+        if (at.currentline <= 0)
+            continue;
+        lua_pushstring(L, at.source);
+        lua_setfield(L, -2, "source");
+        lua_pushinteger(L, at.currentline);
+        lua_setfield(L, -2, "line");
+        break;
+    }
+    return 1;
+}
+
+static struct call *call_of(lua_KContext context)
+{
+    /* NOLINTNEXTLINE(performance-no-int-to-ptr): what a KContext is for */
+    return (struct call *)context;
+}
+
+static void make_raised(lua_State *L)
+{
+    if (lua_type(L, -1) == LUA_TTABLE)
+        return;
+    /* No handler ran: out of memory, or an error in error handling. */
+    const char *message =
+        lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "unknown error";
+    lua_createtable(L, 0, 4);
+    lua_pushstring(L, message);
+    lua_setfield(L, -2, "message");
+}
+
+static int finish_on_error(lua_State *L, int status, lua_KContext context)
+{
+    struct call *call = call_of(context);
+    bool ok = status == LUA_OK || status == LUA_YIELD;
+    if (ok && lua_type(L, -1) == LUA_TSTRING)
+        call->keep = strcmp(lua_tostring(L, -1), "keep") == 0;
+    if (!ok) {
+        make_raised(L);
+        fault_tell(L, call, "on_error");
+    }
+    lua_settop(L, 0);
+    return 0;
+}
+
+/* on_error(conn, { hook, message, traceback, version }), with the raised table at the top. */
+static int run_on_error(lua_State *L, struct call *call, int function)
+{
+    int raised = lua_gettop(L);
+    lua_pushstring(L, call->what);
+    lua_setfield(L, raised, "hook");
+    lua_pushinteger(L, call->vm->version->number);
+    lua_setfield(L, raised, "version");
+    lua_pushcfunction(L, on_raise);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, function);
+    lib_conn_push(L, call->conn);
+    lua_pushvalue(L, raised);
+    lua_KContext context = (lua_KContext)call;
+    int status = lua_pcallk(L, 2, 1, raised + 1, context, finish_on_error);
+    return finish_on_error(L, status, context);
+}
+
+/* With what was raised at the top. */
+static int fail(lua_State *L, struct call *call)
+{
+    call->failed = true;
+    bool over = call->vm->budget.over;
+    if (over && !call->outer)
+        budget_renew(&call->vm->budget, L);
+    make_raised(L);
+    call->error = fault_take(L, call);
+    if (call->quiet) {
+        lua_settop(L, 0);
+        return 0;
+    }
+    fault_tell(L, call, call->what);
+    int function = version_on_error(call->vm->version, call->service);
+    /* The time of an outer hook is up too: what it called has none left. */
+    if (function != LUA_NOREF && !(over && call->outer))
+        return run_on_error(L, call, function);
+    lua_settop(L, 0);
+    return 0;
+}
+
+static int finish(lua_State *L, int status, lua_KContext context)
+{
+    struct call *call = call_of(context);
+    if (status != LUA_OK && status != LUA_YIELD)
+        return fail(L, call);
+    const char *wrong = call->take ? call->take(L, call) : NULL;
+    if (wrong) {
+        lua_pushfstring(L, "%s %s", call->what, wrong);
+        return fail(L, call);
+    }
+    lua_settop(L, 0);
+    return 0;
+}
+
+static int trampoline(lua_State *L)
+{
+    struct call *call = lua_touserdata(L, 1);
+    lua_pushcfunction(L, on_raise);
+    int arguments = call->push(L, call);
+    lua_KContext context = (lua_KContext)call;
+    int status = lua_pcallk(L, arguments, LUA_MULTRET, 2, context, finish);
+    return finish(L, status, context);
+}
+
+/* The trampoline itself failed, for want of memory as a rule; nothing of Lua is safe to call but
+ * reading the message. */
+static void fail_outside(struct call *call, const char *message)
+{
+    call->failed = true;
+    free(call->error);
+    call->error = strdup(message);
+    if (!call->quiet)
+        fault_tell_bare(call, message);
+}
+
+/* Past 10 ms: nobody else was served meanwhile. */
+static void tell_slow(const struct call *call)
+{
+    struct vm *vm = call->vm;
+    /* A copy: on_log, which is asked about the notice, is a run of its own. */
+    char place[BUDGET_PLACE_MAX];
+    memcpy(place, vm->budget.place, sizeof place);
+    if (vm->host.reactor && !vm->version->loading)
+        reactor_count(vm->host.reactor, COUNTER_HOOK_SLOW, 1, call->conn, place);
+}
+
+/* The budget is that of the outermost: what it calls in between is its own affair. */
+static int enter(struct vm *vm, struct call *call)
+{
+    int count;
+    lua_State *outer = vm->budget.running;
+    if (outer)
+        vm->budget.running = call->thread;
+    else
+        budget_enter(&vm->budget, call->thread);
+    vm->budget.unlimited = vm->version && vm->version->loading;
+    int status = lua_resume(call->thread, NULL, 1, &count);
+    if (outer) {
+        budget_return(&vm->budget, outer);
+        return status;
+    }
+    budget_leave(&vm->budget);
+    if (vm->budget.place[0])
+        tell_slow(call);
+    return status;
+}
+
+bool call_run(struct call *call)
+{
+    struct vm *vm = call->vm;
+    struct vm_thread thread;
+    if (!vm_take_thread(vm, &thread)) {
+        fail_outside(call, "not enough memory");
+        return false;
+    }
+    call->thread = thread.L;
+    call->outer = vm->call;
+    vm->call = call;
+    lua_pushcfunction(thread.L, trampoline);
+    lua_pushlightuserdata(thread.L, call);
+    int status = enter(vm, call);
+    vm->call = call->outer;
+    if (status == LUA_OK) {
+        vm_give_thread(vm, &thread);
+        return !call->failed;
+    }
+    bool has_text = lua_type(thread.L, -1) == LUA_TSTRING;
+    fail_outside(call, has_text ? lua_tostring(thread.L, -1) : "unknown error");
+    vm_drop_thread(vm, &thread);
+    return false;
+}

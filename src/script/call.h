@@ -1,0 +1,61 @@
+/* script/call.h - the one way into Lua.
+ *
+ *     call_run ─ lua_resume ─> trampoline: push function and arguments
+ *                                └ lua_pcallk(traceback) ─> hook, timer, chunk
+ *                              take what it returned  |  on_error, report
+ *
+ * What:   every entry runs on a coroutine of its own from the vm's pool, so that any may wait
+ *         later without being started otherwise; errors are caught inside it, given to on_error
+ *         and reported, so that they never reach the loop.
+ * Thread: the vm's. Nests: a custom framer, on_log.
+ * Raises: nothing here does, unless it says so. */
+#ifndef NEAP_SCRIPT_CALL_H
+#define NEAP_SCRIPT_CALL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <lua.h>
+
+#include "script/vm.h"
+
+struct conn;
+struct script_service;
+
+#define CALL_RESULT 3 /* the stack index of the first result */
+
+struct call {
+    struct vm *vm;
+    const char *what; /* "on_message", "timer", for people */
+    struct conn *conn;
+    struct script_service *service; /* whose on_error is asked; NULL: the script's */
+
+    /* Pushes the function and then its arguments; how many those are. May raise. */
+    int (*push)(lua_State *L, struct call *call);
+    /* Looks at the results, which stand from CALL_RESULT on; there may be none. NULL, or what
+     * is wrong with them (a text that goes on after "on_message "). May raise. */
+    const char *(*take)(lua_State *L, struct call *call);
+
+    /* For push and take. */
+    const char *bytes;
+    size_t len;
+    double number;
+    const void *argument;
+    void *result;
+    int function; /* a registry reference */
+
+    bool quiet;  /* errors are the caller's to tell: see `error` */
+    char *error; /* quiet: message and traceback, to be freed by the caller */
+
+    /* Set by call_run. */
+    bool failed;
+    bool keep; /* on_error said "keep" */
+    lua_State *thread;
+    struct call *outer;
+};
+
+/* Runs it to its end. False: it failed, was reported, and what follows (closing the
+ * connection) is the caller's, unless call->keep. */
+bool call_run(struct call *call);
+
+#endif

@@ -1,0 +1,295 @@
+/* script/hook.c - each hook: what it is given, what its result means. */
+#include "script/hook.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <lauxlib.h>
+
+#include "net/reactor.h"
+#include "script/call.h"
+#include "script/lib_conn.h"
+#include "script/version.h"
+#include "script/vm.h"
+
+const struct hook_row hook_rows[ON_COUNT] = {
+    [ON_START] = {"on_start", true, false, 0},
+    [ON_STOP] = {"on_stop", true, false, 0},
+    [ON_LOG] = {"on_log", true, false, 0},
+    [ON_ERROR] = {"on_error", true, true, 0},
+    [ON_ACCEPT] = {"on_accept", false, true, 0},
+    [ON_CONNECT] = {"on_connect", false, true, HOOK_CONNECT},
+    [ON_MESSAGE] = {"on_message", false, true, HOOK_MESSAGE},
+    [ON_EOF] = {"on_eof", false, true, HOOK_EOF},
+    [ON_IDLE] = {"on_idle", false, true, HOOK_IDLE},
+    [ON_TIMER] = {"on_timer", false, true, 0},
+    [ON_DRAIN] = {"on_drain", false, true, HOOK_DRAIN},
+    [ON_CLOSING] = {"on_closing", false, true, HOOK_CLOSING},
+    [ON_DISCONNECT] = {"on_disconnect", false, true, 0},
+};
+
+/* ---- Arguments ---- */
+
+static int push_conn(lua_State *L, struct call *call)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, call->function);
+    lib_conn_push(L, call->conn);
+    return 1;
+}
+
+static int push_conn_bytes(lua_State *L, struct call *call)
+{
+    push_conn(L, call);
+    lua_pushlstring(L, call->bytes, call->len);
+    return 2;
+}
+
+static int push_conn_number(lua_State *L, struct call *call)
+{
+    push_conn(L, call);
+    lua_pushnumber(L, call->number);
+    return 2;
+}
+
+/* conn, reason, detail */
+static int push_conn_reason(lua_State *L, struct call *call)
+{
+    push_conn(L, call);
+    lua_pushstring(L, conn_reason_names[(int)call->number]);
+    lua_pushstring(L, call->bytes); /* NULL is nil */
+    return 3;
+}
+
+static int push_text(lua_State *L, struct call *call)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, call->function);
+    lua_pushstring(L, call->bytes);
+    return 1;
+}
+
+/* ---- Results ---- */
+
+/* A returned string is sent; nil, true and false say nothing. */
+static const char *take_reply(lua_State *L, struct call *call)
+{
+    switch (lua_type(L, CALL_RESULT)) {
+    case LUA_TNONE:
+    case LUA_TNIL:
+    case LUA_TBOOLEAN:
+        return NULL;
+    case LUA_TSTRING:
+        lua_settop(L, CALL_RESULT);
+        if (lib_conn_send(L, call->conn, CALL_RESULT) == -EMSGSIZE)
+            return "returned a string of a length that the framing cannot carry";
+        return NULL; /* what else can be wrong has its own counter and reason */
+    default:
+        return lua_pushfstring(L,
+                               "returned a %s; a hook returns a string to send, or nothing",
+                               luaL_typename(L, CALL_RESULT));
+    }
+}
+
+static const char *take_keep(lua_State *L, struct call *call)
+{
+    if (lua_type(L, CALL_RESULT) == LUA_TSTRING)
+        *(bool *)call->result = strcmp(lua_tostring(L, CALL_RESULT), "keep") == 0;
+    return NULL;
+}
+
+static const char *take_accept(lua_State *L, struct call *call)
+{
+    bool refused =
+        lua_type(L, CALL_RESULT) == LUA_TBOOLEAN && !lua_toboolean(L, CALL_RESULT);
+    *(bool *)call->result = !refused;
+    return NULL;
+}
+
+/* ---- Calling ---- */
+
+/* An error concerns this connection alone: it is closed, unless on_error keeps it. */
+static void run(struct call *call, enum hook hook)
+{
+    struct script_service *service = service_of(call->conn);
+    call->function = service->hooks[hook];
+    if (call->function == LUA_NOREF)
+        return;
+    call->vm = service->version->vm;
+    call->what = hook_rows[hook].name;
+    call->service = service;
+    if (!call_run(call) && !call->keep)
+        conn_end(call->conn, REASON_ERROR, call->error);
+    free(call->error);
+}
+
+static void on_connect(struct conn *conn)
+{
+    run(&(struct call){.conn = conn, .push = push_conn, .take = take_reply}, ON_CONNECT);
+}
+
+static void on_message(struct conn *conn, const char *bytes, size_t len)
+{
+    run(&(struct call){.conn = conn,
+                       .push = push_conn_bytes,
+                       .take = take_reply,
+                       .bytes = bytes,
+                       .len = len},
+        ON_MESSAGE);
+}
+
+static void on_eof(struct conn *conn, const char *rest, size_t len)
+{
+    run(&(struct call){.conn = conn,
+                       .push = push_conn_bytes,
+                       .take = take_reply,
+                       .bytes = len ? rest : "",
+                       .len = len},
+        ON_EOF);
+}
+
+static bool on_idle(struct conn *conn, double seconds)
+{
+    bool keep = false;
+    run(&(struct call){.conn = conn,
+                       .push = push_conn_number,
+                       .take = take_keep,
+                       .number = seconds,
+                       .result = &keep},
+        ON_IDLE);
+    return keep;
+}
+
+static void on_timer(struct conn *conn, const char *name, size_t len)
+{
+    run(&(struct call){.conn = conn,
+                       .push = push_conn_bytes,
+                       .take = take_reply,
+                       .bytes = name,
+                       .len = len},
+        ON_TIMER);
+}
+
+static void on_drain(struct conn *conn)
+{
+    run(&(struct call){.conn = conn, .push = push_conn}, ON_DRAIN);
+}
+
+static void on_closing(struct conn *conn, enum conn_reason reason, const char *detail)
+{
+    run(&(struct call){.conn = conn,
+                       .push = push_conn_reason,
+                       .take = take_reply,
+                       .number = reason,
+                       .bytes = detail},
+        ON_CLOSING);
+}
+
+static void on_disconnect(struct conn *conn, enum conn_reason reason, const char *detail)
+{
+    run(
+        &(struct call){
+            .conn = conn, .push = push_conn_reason, .number = reason, .bytes = detail},
+        ON_DISCONNECT);
+}
+
+static void on_gone(struct conn *conn)
+{
+    lib_conn_forget(service_of(conn)->version->vm->L, conn);
+}
+
+const struct conn_ops hook_ops = {
+    .on_connect = on_connect,
+    .on_message = on_message,
+    .on_eof = on_eof,
+    .on_idle = on_idle,
+    .on_timer = on_timer,
+    .on_drain = on_drain,
+    .on_closing = on_closing,
+    .on_disconnect = on_disconnect,
+    .on_gone = on_gone,
+};
+
+/* ---- Hooks without a connection ---- */
+
+static int push_start(lua_State *L, struct call *call)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, call->function);
+    lua_pushnil(L);
+    return 1;
+}
+
+bool hook_start(struct version *version, char **error)
+{
+    *error = NULL;
+    if (version->hooks[ON_START] == LUA_NOREF)
+        return true;
+    struct call call = {.vm = version->vm,
+                        .what = "on_start",
+                        .push = push_start,
+                        .function = version->hooks[ON_START],
+                        .quiet = true};
+    bool ok = call_run(&call);
+    *error = call.error;
+    return ok;
+}
+
+void hook_stop(struct version *version, const char *reason)
+{
+    if (version->hooks[ON_STOP] == LUA_NOREF)
+        return;
+    struct call call = {.vm = version->vm,
+                        .what = "on_stop",
+                        .push = push_text,
+                        .function = version->hooks[ON_STOP],
+                        .bytes = reason};
+    call_run(&call);
+    free(call.error);
+}
+
+struct accept_peer {
+    const struct endpoint *at;
+    enum transport transport;
+    const char *service;
+};
+
+static int push_accept(lua_State *L, struct call *call)
+{
+    const struct accept_peer *peer = call->argument;
+    char host[ADDR_HOST_MAX], text[ADDR_TEXT_MAX];
+    uint16_t port;
+    endpoint_split(peer->at, host, &port);
+    endpoint_format(peer->at, text);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, call->function);
+    lua_createtable(L, 0, 5);
+    lua_pushstring(L, host);
+    lua_setfield(L, -2, "host");
+    lua_pushinteger(L, port);
+    lua_setfield(L, -2, "port");
+    lua_pushstring(L, text);
+    lua_setfield(L, -2, "address");
+    lua_pushstring(L, transport_names[peer->transport]);
+    lua_setfield(L, -2, "transport");
+    lua_pushstring(L, peer->service);
+    lua_setfield(L, -2, "service");
+    return 1;
+}
+
+bool hook_accept(struct script_service *service, const struct endpoint *peer,
+                 enum transport transport)
+{
+    if (service->hooks[ON_ACCEPT] == LUA_NOREF)
+        return true;
+    bool accepted = false;
+    struct accept_peer argument = {peer, transport, service->name};
+    struct call call = {.vm = service->version->vm,
+                        .what = "on_accept",
+                        .service = service,
+                        .push = push_accept,
+                        .take = take_accept,
+                        .argument = &argument,
+                        .result = &accepted,
+                        .function = service->hooks[ON_ACCEPT]};
+    call_run(&call);
+    free(call.error);
+    return accepted;
+}

@@ -1,0 +1,90 @@
+/* script/vm.h - one Lua state with its limits, and the threads that hooks run on.
+ *
+ * What:   a state whose memory is counted and capped, a pool of coroutines, and what functions
+ *         given to scripts need to know of the world around them (struct vm_host).
+ * Owns:   the state and its memory. Borrows: everything in the host.
+ * Thread: its worker's, or the main thread's for a scratch state.
+ * Life:   vm_new() .. vm_free(), after every connection and timer that it made is gone.
+ * Errors: vm_new answers NULL when memory is out. */
+#ifndef NEAP_SCRIPT_VM_H
+#define NEAP_SCRIPT_VM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <lua.h>
+
+#include "base/alloc.h"
+#include "base/wheel.h"
+#include "script/budget.h"
+
+struct call;
+struct io;
+struct log;
+struct reactor;
+struct source;
+struct version;
+
+/* What a state is part of. */
+struct vm_host {
+    struct io *io;
+    struct log *log;
+    struct reactor *reactor; /* NULL: a scratch state, in which nothing serves */
+    unsigned worker, workers;
+    /* A script asked for the end of the server. */
+    void (*stop)(void *owner, const char *detail);
+    void *owner;
+};
+
+#define VM_POOL_MAX 256 /* coroutines kept for the next hooks */
+
+struct vm_thread {
+    lua_State *L;
+    int ref; /* in the registry */
+};
+
+/* An error that keeps coming is told once, then counted. */
+struct vm_fold {
+    uint64_t hash, count;
+    struct wheel_timer timer;
+};
+
+struct vm {
+    struct vm_host host;
+    struct alloc alloc;
+    lua_State *L;
+    struct version *version; /* that loads or serves */
+    struct call *call;       /* the innermost that runs */
+    struct budget budget;    /* CPU time; not started in a scratch state */
+    bool logging;            /* inside on_log */
+    struct vm_thread pool[VM_POOL_MAX];
+    size_t pool_count;
+    struct vm_fold fold;
+};
+
+struct vm *vm_new(const struct vm_host *host, size_t memory_limit);
+void vm_free(struct vm *vm);
+
+/* The vm of any of its states. Raises: no. */
+static inline struct vm *vm_of(lua_State *L)
+{
+    return *(struct vm **)lua_getextraspace(L);
+}
+
+/* A coroutine with an empty stack; false when memory is out. Raises: no. */
+bool vm_take_thread(struct vm *vm, struct vm_thread *thread);
+/* Gives back one that has returned. Raises: no. */
+void vm_give_thread(struct vm *vm, struct vm_thread *thread);
+/* Forgets one that ended with an error. Raises: no. */
+void vm_drop_thread(struct vm *vm, struct vm_thread *thread);
+
+/* Runs a C function on the main state, protected, with one light userdata argument. 0, or a
+ * Lua status and then nothing is left on the stack. For opening libraries. Raises: no. */
+int vm_protect(struct vm *vm, lua_CFunction function, void *argument);
+
+/* "Lua 5.4.4", and whether that release lacks fixes that neap works around. */
+const char *vm_lua_release(void);
+bool vm_lua_is_old(void);
+
+#endif
