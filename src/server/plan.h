@@ -1,0 +1,29 @@
+/* server/plan.h - what is to be served: the script, read in a scratch state, and what the command
+ * line says about it.
+ *
+ * What:   the first half of a start, which needs no socket and no thread: `neap check` is this
+ *         and no more.
+ * Owns:   the source and the scratch state. Thread: main.
+ * Errors: an exit status, with what is wrong told on standard error. */
+#ifndef NEAP_SERVER_PLAN_H
+#define NEAP_SERVER_PLAN_H
+
+#include "server/server.h"
+
+struct source;
+struct version;
+struct vm;
+
+struct plan {
+    struct source *source;
+    struct vm *scratch;
+    struct version *version; /* services as the script has them, addresses as overridden */
+    unsigned workers;
+    uint64_t descriptor_limit;
+};
+
+/* EX_OK, or an exit status; plan_close in any case. */
+MUST_CHECK int plan_open(struct plan *plan, const struct server_config *config);
+void plan_close(struct plan *plan);
+
+#endif
