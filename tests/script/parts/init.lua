@@ -1,0 +1,2 @@
+-- tests/script/parts/init.lua - what `require "parts"` finds.
+return "the folder"
