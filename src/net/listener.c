@@ -79,6 +79,7 @@ static void on_readable(struct loop_io *watcher, unsigned events)
     (void)events;
     struct listener *listener = container_of(watcher, struct listener, io);
     struct io *io = listener->reactor->io;
+    loop_update_now(listener->reactor->loop); /* their idle time begins now */
     for (int i = 0; i < ACCEPT_BATCH; i++) {
         struct endpoint peer = {.len = sizeof peer.at};
         int fd = io->ops->accept(io, listener->fd, &peer.at.sa, &peer.len);

@@ -109,8 +109,11 @@ struct loop *loop_new(struct io *io, const struct loop_ops *ops, void *owner)
     ev_set_priority(&loop->after_block, EV_MAXPRI);
     ev_check_start(loop->ev, &loop->after_block);
     ev_idle_init(&loop->busy, on_busy);
+    /* After all readiness: what waits in a socket is no reason to find its connection idle. */
     ev_timer_init(&loop->alarm, on_alarm, 0., 0.);
+    ev_set_priority(&loop->alarm, EV_MINPRI);
     ev_async_init(&loop->wake, on_wake);
+    ev_set_priority(&loop->wake, EV_MINPRI);
     ev_async_start(loop->ev, &loop->wake);
     ev_periodic_init(&loop->far, on_far, 4e9, 0., NULL);
     ev_periodic_start(loop->ev, &loop->far);
