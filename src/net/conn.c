@@ -8,10 +8,18 @@
 
 #include "base/require.h"
 #include "io/io.h"
+#include "net/loop.h"
 #include "net/reactor.h"
 
-/* Events that one connection may deliver before others have their turn. */
+/* Events that one connection may deliver before others have their turn, and for how long; the
+ * clock is looked at after so many. */
 #define PUMP_BUDGET 256
+#define PUMP_LOOK 16
+#define PUMP_MS 5U
+
+/* How often a connection whose peer has closed its sending half is looked at: nothing else would
+ * tell that the peer is gone. */
+#define HALF_OPEN_LOOK_MS 30000U
 
 #define PEER_IDLE_TIMEOUT_MS 30000U
 
@@ -93,9 +101,12 @@ int conn_set_option(struct conn *conn, size_t offset, uint64_t value)
         return -ENOMEM;
     memcpy((char *)conn->own + offset, &value, sizeof value);
     conn->own_mask |= 1U << (offset / sizeof(uint64_t));
-    /* Over a mark that came down messages wait too, and somebody must wake them. */
+    /* Over a mark that came down messages wait too, and somebody must wake them; below one that
+     * went up they need not wait for on_drain. */
     if (conn_pending(conn) > OPTION(conn, high_water))
         hold_back(conn);
+    else if (conn->want_drain)
+        reactor_make_ready(conn->reactor, conn);
     conn_arm(conn);
     return 0;
 }
@@ -130,11 +141,16 @@ static uint64_t next_deadline(const struct conn *conn)
     if (conn->state == CONN_CLOSED)
         return at_ms;
     if (conn->state != CONN_OPEN) {
-        uint64_t linger_ms = OPTION(conn, linger_ms);
-        return conn->progress_ms + linger_ms;
+        /* A peer that takes a little now and then must not hold it for ever. */
+        if (conn->state == CONN_FLUSHING)
+            earlier(&at_ms, conn->message_ms, OPTION(conn, send_timeout_ms));
+        uint64_t linger_at_ms = conn->progress_ms + OPTION(conn, linger_ms);
+        return linger_at_ms < at_ms ? linger_at_ms : at_ms;
     }
     earlier(&at_ms, conn->active_ms, OPTION(conn, idle_timeout_ms));
-    if (conn->message_ms)
+    if (conn->eof_done)
+        earlier(&at_ms, conn->message_ms, HALF_OPEN_LOOK_MS);
+    else if (conn->message_ms)
         earlier(&at_ms, conn->message_ms, OPTION(conn, message_timeout_ms));
     if (conn->kind->pending(conn))
         earlier(&at_ms, conn->progress_ms, OPTION(conn, send_timeout_ms));
@@ -156,9 +172,23 @@ static bool has_passed(uint64_t now_ms, uint64_t since_ms, uint64_t timeout_ms)
     return timeout_ms && since_ms + timeout_ms <= now_ms;
 }
 
+/* Half open: a reset is told to nobody, since nothing is read any more. */
+static void look_for_reset(struct conn *conn, uint64_t now_ms)
+{
+    int error = 0;
+    socklen_t len = sizeof error;
+    conn->message_ms = now_ms;
+    if (conn_get_socket_option(conn, SOL_SOCKET, SO_ERROR, &error, &len) == 0 && error)
+        conn_abort(conn, REASON_RESET, strerrorname_np(error));
+}
+
 static void check_open_deadlines(struct conn *conn, uint64_t now_ms)
 {
-    if (conn->message_ms &&
+    if (conn->eof_done && has_passed(now_ms, conn->message_ms, HALF_OPEN_LOOK_MS))
+        look_for_reset(conn, now_ms);
+    if (conn->state != CONN_OPEN)
+        return;
+    if (!conn->eof_done && conn->message_ms &&
         has_passed(now_ms, conn->message_ms, OPTION(conn, message_timeout_ms)))
         conn_end(conn, REASON_TIMEOUT, "message_timeout");
     else if (conn->kind->pending(conn) &&
@@ -333,7 +363,8 @@ static void deliver_closing(struct conn *conn)
     enum conn_reason reason = conn->reason;
     /* Cleared first, so that a close() inside the hook is the end of it and send still works. */
     conn->ending = false;
-    if (conn->service->hooks & HOOK_CLOSING)
+    /* Without sessions there is no connection, and so no end of one. */
+    if ((conn->service->hooks & HOOK_CLOSING) && conn->connected)
         conn->service->ops->on_closing(conn, reason, conn->detail);
     conn_close(conn, reason, NULL);
 }
@@ -380,21 +411,39 @@ static bool deliver_next(struct conn *conn)
     return (!conn->eof_done && deliver_message(conn)) || deliver_eof(conn);
 }
 
+/* True: others are to have their turn. */
+static bool had_its_turn(struct reactor *reactor, int budget, uint64_t started_ms)
+{
+    if (!reactor->slow && budget % PUMP_LOOK)
+        return false;
+    reactor->slow = false;
+    loop_update_now(reactor->loop);
+    return budget == 0 || reactor_now_ms(reactor) - started_ms >= PUMP_MS;
+}
+
+/* True: more may be due. */
+static bool deliver_some(struct conn *conn)
+{
+    uint64_t started_ms = reactor_now_ms(conn->reactor);
+    for (int budget = PUMP_BUDGET; deliver_next(conn);)
+        if (had_its_turn(conn->reactor, --budget, started_ms))
+            return true;
+    return false;
+}
+
 void conn_pump(struct conn *conn)
 {
     struct reactor *reactor = conn->reactor;
     REQUIRE(!reactor->current);
     if (!slots_get(&reactor->conns, conn->slot))
         return; /* it died earlier in this turn */
-    int budget = PUMP_BUDGET;
     reactor->current = conn;
-    while (budget > 0 && deliver_next(conn))
-        budget--;
+    conn->backlog = deliver_some(conn);
     if (conn->state != CONN_CLOSED)
         conn->kind->settle(conn);
     if (conn->state == CONN_CLOSED)
         deliver_disconnect(conn);
-    else if (budget == 0 || conn->drain_due || conn->ending)
+    else if (conn->backlog || conn->drain_due || conn->ending)
         reactor_make_ready(reactor, conn);
     reactor->current = NULL;
 }
@@ -427,12 +476,22 @@ static int over_limit(struct conn *conn)
     return -ENOBUFS;
 }
 
+static bool fits(const struct conn *conn, size_t len)
+{
+    uint64_t max_output = OPTION(conn, max_output);
+    return len <= max_output && conn_pending(conn) <= max_output - len;
+}
+
 static int queue(struct conn *conn, const struct iovec *pieces, size_t count, size_t len)
 {
-    size_t queued = conn_pending(conn);
-    uint64_t max_output = OPTION(conn, max_output);
-    if (len > max_output || queued > max_output - len)
+    /* What other hooks queued may just not have been sent yet. */
+    if (!fits(conn, len) && conn->reactor->current != conn)
+        conn->kind->flush(conn);
+    if (conn->state != CONN_OPEN)
+        return -EPIPE;
+    if (!fits(conn, len))
         return over_limit(conn);
+    size_t queued = conn_pending(conn);
     int failed = conn->kind->queue(conn, pieces, count, len);
     if (failed)
         return failed;
@@ -521,8 +580,8 @@ void conn_close(struct conn *conn, enum conn_reason reason, const char *detail)
         return;
     set_reason(conn, reason, detail);
     conn->ending = false;
-    conn->progress_ms = reactor_now_ms(conn->reactor);
     conn_set_state(conn, CONN_FLUSHING);
+    conn->progress_ms = conn->message_ms = reactor_now_ms(conn->reactor);
     conn_arm(conn);
     if (conn->reactor->current != conn)
         reactor_make_dirty(conn->reactor, conn);
@@ -634,8 +693,12 @@ void conn_shutdown_all(struct reactor *reactor)
 {
     struct conn *conn;
     uint32_t cursor = 0;
-    while ((conn = slots_next(&reactor->conns, &cursor)))
+    reactor->stopping = true;
+    while ((conn = slots_next(&reactor->conns, &cursor))) {
+        if (conn->state == CONN_LINGERING)
+            reactor_make_dirty(reactor, conn);
         conn_end(conn, REASON_SHUTDOWN, NULL);
+    }
 }
 
 void conn_abort_all(struct reactor *reactor)

@@ -128,8 +128,10 @@ struct conn {
     struct list ready_node, dirty_node;
     struct list timers; /* struct conn_timer */
     struct wheel_timer clock;
-    uint64_t active_ms;   /* last byte received, or taken by the peer */
-    uint64_t message_ms;  /* when the unfinished message began; 0: there is none */
+    uint64_t active_ms; /* last byte received, or taken by the peer */
+    uint64_t
+        message_ms; /* when the unfinished message began; 0: there is none. After the peer's
+                             end: when it was last looked at; after close: when that was */
     uint64_t progress_ms; /* when the peer last took output, or the queue or linger began */
 
     uint64_t received, sent;
@@ -149,6 +151,7 @@ struct conn {
     bool write_shut;   /* the sending half is closed, or will be once all is flushed */
     bool reset_wanted; /* closing it resets it */
     bool framing_changed;
+    bool backlog; /* it had its turn, and more is due: nothing is read meanwhile */
 
     struct sockaddr_in6 peer; /* or a sockaddr_in; family 0 for Unix sockets */
 };

@@ -58,7 +58,6 @@ struct dgram {
     uint64_t seed;
     struct list *table; /* buckets of struct peer */
     size_t bucket_count, peer_count;
-    struct list heard_once, heard; /* least recently first */
 };
 
 /* A datagram of a paused peer. */
@@ -170,14 +169,14 @@ static void grow_table(struct dgram *dgram)
     free(old);
 }
 
-/* Room for one more: the least recently heard goes, those heard once before all others. */
-static void evict(struct dgram *dgram)
+/* Room for one more: the least recently heard goes, those heard once before all others, whichever
+ * socket of the worker they speak to. */
+static void evict(struct reactor *reactor)
 {
-    struct list *oldest = list_first(&dgram->heard_once);
+    struct list *oldest = list_first(&reactor->peers_once);
     if (!oldest)
-        oldest = list_first(&dgram->heard);
-    if (!oldest)
-        return; /* another socket of this worker holds them all */
+        oldest = list_first(&reactor->peers_heard);
+    REQUIRE(oldest);
     struct conn *conn = &container_of(oldest, struct peer, age_node)->conn;
     conn_end(conn, REASON_LIMIT, "max_peers");
     conn_pump(conn);
@@ -399,7 +398,7 @@ static void peer_local(struct conn *conn, struct endpoint *out)
     if (io->ops->local_address(io, peer->dgram->fd, &out->at.sa, &out->len) < 0)
         out->len = 0;
     else if (peer->local.family == AF_INET)
-        out->at.in.sin_addr = peer->local.as.v4.ipi_addr;
+        out->at.in.sin_addr = peer->local.as.v4.ipi_spec_dst;
     else if (peer->local.family == AF_INET6)
         out->at.in6.sin6_addr = peer->local.as.v6.ipi6_addr;
 }
@@ -467,7 +466,7 @@ static struct peer *open_peer(struct dgram *dgram, uint64_t hash,
 {
     struct reactor *reactor = dgram->reactor;
     if (reactor->peer_count >= reactor->max_peers)
-        evict(dgram);
+        evict(reactor);
     struct peer *peer = new_peer(dgram, remote, local);
     if (!peer)
         return NULL;
@@ -475,7 +474,7 @@ static struct peer *open_peer(struct dgram *dgram, uint64_t hash,
         grow_table(dgram);
     peer->hash = hash;
     list_append(bucket(dgram, hash), &peer->bucket_node);
-    list_append(&dgram->heard_once, &peer->age_node);
+    list_append(&reactor->peers_once, &peer->age_node);
     dgram->peer_count++;
     reactor->peer_count++;
     counters_add(&reactor->counters, COUNTER_PEERS, 1);
@@ -486,30 +485,55 @@ static void hear_again(struct peer *peer)
 {
     peer->proven = true;
     list_remove(&peer->age_node);
-    list_append(&peer->dgram->heard, &peer->age_node);
+    list_append(&peer->conn.reactor->peers_heard, &peer->age_node);
 }
 
-static struct peer *sender(struct dgram *dgram, const struct endpoint *remote,
-                           const struct local_info *local)
+static struct peer *open_single(struct dgram *dgram, const struct endpoint *remote,
+                                const struct local_info *local)
 {
-    if (!dgram->service->sessions) {
-        struct peer *peer = new_peer(dgram, remote, local);
-        if (peer) {
-            peer->single = true;
-            peer->conn.connect_due = false;
-        }
-        return peer;
+    struct peer *peer = new_peer(dgram, remote, local);
+    if (peer) {
+        peer->single = true;
+        peer->conn.connect_due = false;
     }
-    uint64_t hash = hash_of(dgram, remote, local);
+    return peer;
+}
+
+static struct peer *known_sender(struct dgram *dgram, uint64_t hash,
+                                 const struct endpoint *remote,
+                                 const struct local_info *local)
+{
     struct peer *peer = find_peer(dgram, hash, remote, local);
-    if (peer &&
-        peer->conn.state != CONN_OPEN) { /* closed by a hook earlier in this batch */
-        peer->conn.kind->flush(&peer->conn);
-        peer = NULL;
+    if (!peer || peer->conn.state == CONN_OPEN)
+        return peer;
+    peer->conn.kind->flush(&peer->conn); /* closed by a hook earlier in this batch */
+    return NULL;
+}
+
+/* The peer that a datagram of that length is for, NULL when it is dropped, with the reason told. */
+static struct peer *sender(struct dgram *dgram, const struct endpoint *remote,
+                           const struct local_info *local, size_t len)
+{
+    struct reactor *reactor = dgram->reactor;
+    bool sessions = dgram->service->sessions;
+    uint64_t hash = sessions ? hash_of(dgram, remote, local) : 0;
+    struct peer *peer = sessions ? known_sender(dgram, hash, remote, local) : NULL;
+    uint64_t most =
+        peer ? conn_option(&peer->conn, offsetof(struct conn_options, max_message))
+             : dgram->service->options.max_message;
+    if (len > most) {
+        reactor_count(reactor, COUNTER_DATAGRAMS_OVERSIZE, 1, peer ? &peer->conn : NULL,
+                      NULL);
+        return NULL;
     }
     if (peer)
         hear_again(peer);
-    return peer ? peer : open_peer(dgram, hash, remote, local);
+    else
+        peer = sessions ? open_peer(dgram, hash, remote, local)
+                        : open_single(dgram, remote, local);
+    if (!peer)
+        reactor_count(reactor, COUNTER_REFUSED_MEMORY, 1, NULL, NULL);
+    return peer;
 }
 
 static void read_local(const struct dgram *dgram, struct msghdr *header,
@@ -523,8 +547,10 @@ static void read_local(const struct dgram *dgram, struct msghdr *header,
         if (cmsg->cmsg_level == IPPROTO_IP && cmsg->cmsg_type == IP_PKTINFO) {
             local->family = AF_INET;
             memcpy(&local->as.v4, CMSG_DATA(cmsg), sizeof local->as.v4);
-            local->as.v4.ipi_spec_dst = local->as.v4.ipi_addr;
-            local->as.v4.ipi_ifindex = 0; /* the route decides, as for any reply */
+            /* ip(7): the local address to answer from; where the datagram was sent to may be one
+             * of many, a broadcast. The route decides, as for any reply. */
+            local->as.v4.ipi_addr.s_addr = 0;
+            local->as.v4.ipi_ifindex = 0;
         } else if (cmsg->cmsg_level == IPPROTO_IPV6 && cmsg->cmsg_type == IPV6_PKTINFO) {
             local->family = AF_INET6;
             memcpy(&local->as.v6, CMSG_DATA(cmsg), sizeof local->as.v6);
@@ -542,18 +568,12 @@ static void take_datagram(struct dgram *dgram, unsigned i, size_t len)
         reactor_count(reactor, COUNTER_DATAGRAMS_TRUNCATED, 1, NULL, NULL);
         return;
     }
-    if (len > dgram->service->options.max_message) {
-        reactor_count(reactor, COUNTER_DATAGRAMS_OVERSIZE, 1, NULL, NULL);
-        return;
-    }
     struct local_info local;
     read_local(dgram, header, &local);
     batch->from[i].len = header->msg_namelen;
-    struct peer *peer = sender(dgram, &batch->from[i], &local);
-    if (!peer) {
-        reactor_count(reactor, COUNTER_REFUSED_MEMORY, 1, NULL, NULL);
+    struct peer *peer = sender(dgram, &batch->from[i], &local, len);
+    if (!peer)
         return;
-    }
     struct conn *conn = &peer->conn;
     peer->now = batch->in_piece[i].iov_base;
     peer->now_len = len;
@@ -665,8 +685,6 @@ struct dgram *dgram_open(struct reactor *reactor, struct service *service, int f
     dgram->number = number;
     dgram->bucket_count = TABLE_MIN;
     dgram->seed = reactor->io->ops->random(reactor->io);
-    list_init(&dgram->heard_once);
-    list_init(&dgram->heard);
     (void)ask_for_local(dgram); /* an old kernel: replies go by the route, as without it */
     loop_io_init(&dgram->io, fd, on_readable);
     loop_io_watch(reactor->loop, &dgram->io, LOOP_READ);

@@ -52,18 +52,26 @@ static void free_dead(struct reactor *reactor)
         conn_free(conn);
 }
 
-/* Over max_buffered, whoever holds most pays: the ones that keep up hold nothing. */
+static struct conn *holds_most(struct reactor *reactor)
+{
+    struct conn *most = NULL, *conn;
+    uint32_t cursor = 0;
+    while ((conn = slots_next(&reactor->conns, &cursor)))
+        if (conn->state != CONN_CLOSED && conn->held && (!most || conn->held > most->held))
+            most = conn;
+    return most;
+}
+
+/* Over max_buffered, whoever holds most pays: the ones that keep up hold nothing, once what was
+ * queued for them has been tried to send. */
 static void enforce_max_buffered(struct reactor *reactor)
 {
-    while (reactor->buffered > reactor->max_buffered) {
-        struct conn *most = NULL, *conn;
-        uint32_t cursor = 0;
-        while ((conn = slots_next(&reactor->conns, &cursor)))
-            if (conn->state != CONN_CLOSED && (!most || conn->held > most->held))
-                most = conn;
-        if (!most || most->held == 0)
-            return;
-        conn_abort(most, REASON_FULL, "max_buffered");
+    struct conn *most;
+    while (reactor->buffered > reactor->max_buffered && (most = holds_most(reactor))) {
+        size_t held = most->held;
+        most->kind->flush(most);
+        if (most->state != CONN_CLOSED && most->held >= held)
+            conn_abort(most, REASON_FULL, "max_buffered");
     }
 }
 
@@ -86,9 +94,9 @@ static bool on_turn(void *owner)
         run_ready(reactor);
         flush_dirty(reactor);
     }
-    bool had_dead = !list_is_empty(&reactor->dead);
+    bool may_be_last = reactor->stopping || !list_is_empty(&reactor->dead);
     free_dead(reactor);
-    if (had_dead && reactor->conns.count == 0 && reactor->ops->on_empty)
+    if (may_be_last && reactor->conns.count == 0 && reactor->ops->on_empty)
         reactor->ops->on_empty(reactor);
     if (reactor->scratch.capacity > SCRATCH_KEEP_LEN)
         buf_fini(&reactor->scratch);
@@ -129,6 +137,8 @@ struct reactor *reactor_new(struct io *io, const struct reactor_ops *ops, void *
     list_init(&reactor->ready);
     list_init(&reactor->dirty);
     list_init(&reactor->dead);
+    list_init(&reactor->peers_once);
+    list_init(&reactor->peers_heard);
     slots_init(&reactor->conns);
     reactor->input = malloc(REACTOR_INPUT_LEN);
     reactor->loop = loop_new(io, &loop_ops, reactor);

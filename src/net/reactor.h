@@ -40,7 +40,8 @@ struct reactor_ops {
                       const struct conn *conn, const char *detail);
     /* A stream gave its descriptor back (its on_disconnect is still to come). May be NULL. */
     void (*on_closed)(struct reactor *reactor, const struct conn *conn);
-    /* The last connection is gone. May be NULL. */
+    /* The last connection is gone, or there is none when all are to go; at the end of the turn,
+     * when its memory is free. May be NULL. */
     void (*on_empty)(struct reactor *reactor);
 };
 
@@ -54,12 +55,15 @@ struct reactor {
     struct slots conns;
     struct list ready, dirty, dead;
     struct conn *current; /* whose hook runs now; its output gathers in scratch */
-    char *input;          /* REACTOR_INPUT_LEN bytes, used within one callback */
+    bool slow;     /* a hook took long: others are to have their turn, the clock is old */
+    bool stopping; /* conn_shutdown_all was called */
+    char *input;   /* REACTOR_INPUT_LEN bytes, used within one callback */
     struct buf scratch;
     struct dgram_batch *datagrams; /* made at the first datagram socket */
     size_t buffered;               /* bytes of memory that connections hold in buffers */
     size_t max_buffered;
     uint32_t peer_count, max_peers;
+    struct list peers_once, peers_heard; /* datagram peers, least recently heard first */
     struct counters counters;
 };
 

@@ -347,12 +347,15 @@ static void step(struct stream *stream, bool owed)
     if (conn->state == CONN_OPEN) {
         if (conn->write_shut)
             finish_sending(stream);
-        return;
+        if (!conn->write_shut || !conn->eof_done)
+            return;
+        conn_close(conn, REASON_EOF, NULL); /* both halves are closed */
     }
-    if (conn->state == CONN_LINGERING)
+    if (conn->state == CONN_LINGERING && !conn->reactor->stopping)
         return;
     /* At a shutdown nobody waits for the peer, unless it was still owed something. */
-    bool gone = conn->eof || (conn->reason == REASON_SHUTDOWN && !owed);
+    bool gone = conn->eof || conn->state == CONN_LINGERING ||
+                (conn->reason == REASON_SHUTDOWN && !owed);
     if (!conn->eof && gone)
         discard(stream);
     if (gone) {
@@ -401,11 +404,13 @@ static void stream_flush(struct conn *conn)
     watch(stream);
 }
 
-/* What is left now is the beginning of a message, if messages may be delivered at all. */
+/* What is left now is the beginning of a message, if messages may be delivered at all; behind the
+ * peer's end the same clock looks whether it is still there. */
 static void time_message(struct stream *stream)
 {
     struct conn *conn = &stream->conn;
-    if (buf_len(&stream->in) == 0 || !conn_may_deliver(conn)) {
+    bool waits = conn->eof_done || (buf_len(&stream->in) && conn_may_deliver(conn));
+    if (!waits) {
         conn->message_ms = 0;
     } else if (conn->message_ms == 0) {
         conn->message_ms = reactor_now_ms(conn->reactor);
@@ -497,6 +502,8 @@ static void on_readable(struct stream *stream)
 {
     struct conn *conn = &stream->conn;
     for (int round = 0; round < READ_ROUNDS && wants_input(stream); round++) {
+        if (conn->backlog)
+            return; /* faster than hooks take it; the reactor comes back to it */
         if (conn->state != CONN_OPEN) {
             if (discard(stream))
                 conn->eof = true;

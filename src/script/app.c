@@ -184,8 +184,10 @@ static void read_listen(lua_State *L, const struct reading *reading, int index)
         return;
     }
     for (size_t i = 1; i <= count; i++) {
+        int top = lua_gettop(L);
         lua_rawgeti(L, index, (lua_Integer)i);
-        read_address(L, reading, lua_gettop(L));
+        read_address(L, reading, top + 1);
+        lua_settop(L, top);
     }
 }
 

@@ -13,6 +13,7 @@
 
 #define TICK_MS 10
 #define TICK_NS 10000000L
+#define SLOW_TICKS 2     /* the first may come right after the start: more than 10 ms */
 #define STUCK_TICKS 1000 /* 10 s */
 #define SIGNAL SIGRTMIN
 
@@ -51,8 +52,8 @@ static void on_slow(lua_State *L, lua_Debug *at)
 static void abort_stuck(const struct budget *budget)
 {
     static const char text[] =
-        "neap: a hook has been stuck in a C function for 10 s of CPU time, "
-        "last seen at ";
+        "neap: a hook has been stuck in a C function for 10 s of CPU time beyond "
+        "hook_timeout, last seen at ";
     (void)!write(STDERR_FILENO, text, sizeof text - 1);
     const char *place = *budget->place ? budget->place : "an unknown line";
     (void)!write(STDERR_FILENO, place, strlen(place));
@@ -74,12 +75,12 @@ static void on_tick(int number, siginfo_t *info, void *context)
     }
     unsigned ticks = ++budget->ticks;
     /* lua_sethook is made to be called from a handler on the state's own thread. */
-    if (ticks > STUCK_TICKS) {
+    if (ticks > budget->limit_ticks + STUCK_TICKS) {
         abort_stuck(budget);
     } else if (ticks > budget->limit_ticks) {
         budget->over = 1;
         lua_sethook(L, on_over, LUA_MASKCOUNT | LUA_MASKCALL, 1);
-    } else if (ticks == 2) {
+    } else if (ticks == SLOW_TICKS) {
         lua_sethook(L, on_slow, LUA_MASKCOUNT, 1);
     }
 }
@@ -101,7 +102,7 @@ static void install_handler(void)
 int budget_start(struct budget *budget, uint64_t limit_ms)
 {
     uint64_t ticks = (limit_ms + TICK_MS - 1) / TICK_MS;
-    budget->limit_ticks = ticks < STUCK_TICKS ? (unsigned)ticks : STUCK_TICKS;
+    budget->limit_ticks = (unsigned)ticks; /* a year has less than 2^32 of them */
     install_handler();
     struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID,
                              .sigev_signo = SIGNAL,
@@ -129,10 +130,17 @@ void budget_enter(struct budget *budget, lua_State *L)
     budget->running = L;
 }
 
-void budget_leave(struct budget *budget)
+void budget_leave(struct budget *budget, lua_State *L)
 {
     budget->running = NULL;
     budget->over = 0;
+    bool was_slow = budget->ticked_run == budget->run && budget->ticks >= SLOW_TICKS;
+    if (!was_slow || *budget->place)
+        return;
+    /* It ended in the C function that took the time: no line came after it to note, and the next
+     * run of this coroutine must not be taken for it. */
+    lua_sethook(L, NULL, 0, 0);
+    snprintf(budget->place, sizeof budget->place, "the last call of the hook");
 }
 
 void budget_return(struct budget *budget, lua_State *L)

@@ -3,7 +3,7 @@
  *     thread's CPU clock ─ a tick every 10 ms ─> handler, on the worker's own thread
  *         2nd tick of one run   arms a hook that notes file and line for the warning
  *         past hook_timeout     arms a hook that raises at every instruction
- *         past 10 s             the run is stuck in C: the process aborts and says where
+ *         10 s past that        the run is stuck in C: the process aborts and says where
  *
  * What:   no count hook stands while scripts are quick, since one doubles the cost of all Lua
  *         code. An idle thread gets no ticks, and time in which it did not run is not charged.
@@ -45,7 +45,7 @@ void budget_stop(struct budget *budget);
 
 /* Around the outermost entry into Lua. */
 void budget_enter(struct budget *budget, lua_State *L);
-void budget_leave(struct budget *budget);
+void budget_leave(struct budget *budget, lua_State *L);
 
 /* A run within the run has returned to `L`, which ends too if the time is up. */
 void budget_return(struct budget *budget, lua_State *L);

@@ -40,6 +40,8 @@ static int on_raise(lua_State *L)
     return 1;
 }
 
+const char call_raised[] = "raised";
+
 static struct call *call_of(lua_KContext context)
 {
     /* NOLINTNEXTLINE(performance-no-int-to-ptr): what a KContext is for */
@@ -117,6 +119,8 @@ static int finish(lua_State *L, int status, lua_KContext context)
     if (status != LUA_OK && status != LUA_YIELD)
         return fail(L, call);
     const char *wrong = call->take ? call->take(L, call) : NULL;
+    if (wrong == call_raised)
+        return fail(L, call);
     if (wrong) {
         lua_pushfstring(L, "%s %s", call->what, wrong);
         return fail(L, call);
@@ -153,6 +157,8 @@ static void tell_slow(const struct call *call)
     /* A copy: on_log, which is asked about the notice, is a run of its own. */
     char place[BUDGET_PLACE_MAX];
     memcpy(place, vm->budget.place, sizeof place);
+    if (vm->host.reactor)
+        vm->host.reactor->slow = true;
     if (vm->host.reactor && !vm->version->loading)
         reactor_count(vm->host.reactor, COUNTER_HOOK_SLOW, 1, call->conn, place);
 }
@@ -172,7 +178,7 @@ static int enter(struct vm *vm, struct call *call)
         budget_return(&vm->budget, outer);
         return status;
     }
-    budget_leave(&vm->budget);
+    budget_leave(&vm->budget, call->thread);
     if (vm->budget.place[0])
         tell_slow(call);
     return status;

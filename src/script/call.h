@@ -22,7 +22,10 @@
 struct conn;
 struct script_service;
 
-#define CALL_RESULT 3 /* the stack index of the first result */
+#define CALL_HANDLER 2 /* the stack index of the message handler, for a pcall in `take` */
+#define CALL_RESULT 3  /* the stack index of the first result */
+
+extern const char call_raised[];
 
 struct call {
     struct vm *vm;
@@ -33,7 +36,8 @@ struct call {
     /* Pushes the function and then its arguments; how many those are. May raise. */
     int (*push)(lua_State *L, struct call *call);
     /* Looks at the results, which stand from CALL_RESULT on; there may be none. NULL, or what
-     * is wrong with them (a text that goes on after "on_message "). May raise. */
+     * is wrong with them (a text that goes on after "on_message "), or call_raised, with what was
+     * raised (by a function called under CALL_HANDLER) at the top. May raise for want of memory. */
     const char *(*take)(lua_State *L, struct call *call);
 
     /* For push and take. */

@@ -70,9 +70,35 @@ static int push_text(lua_State *L, struct call *call)
 
 /* ---- Results ---- */
 
+/* With the call at 1 and the string at 2; returns what sending came to. */
+static int l_send_reply(lua_State *L)
+{
+    const struct call *call = lua_touserdata(L, 1);
+    lua_pushinteger(L, lib_conn_send(L, call->conn, 2));
+    return 1;
+}
+
+/* The string at the top. A framing's encode is a script: its errors are the hook's. */
+static const char *send_reply(lua_State *L, struct call *call, int *sent)
+{
+    if (!lib_conn_encodes(call->conn)) {
+        *sent = lib_conn_send(L, call->conn, CALL_RESULT);
+        return NULL;
+    }
+    lua_pushcfunction(L, l_send_reply);
+    lua_pushlightuserdata(L, call);
+    lua_rotate(L, CALL_RESULT, 2);
+    if (lua_pcall(L, 2, 1, CALL_HANDLER) != LUA_OK)
+        return call_raised;
+    *sent = (int)lua_tointeger(L, -1);
+    return NULL;
+}
+
 /* A returned string is sent; nil, true and false say nothing. */
 static const char *take_reply(lua_State *L, struct call *call)
 {
+    const char *wrong;
+    int sent;
     switch (lua_type(L, CALL_RESULT)) {
     case LUA_TNONE:
     case LUA_TNIL:
@@ -80,7 +106,10 @@ static const char *take_reply(lua_State *L, struct call *call)
         return NULL;
     case LUA_TSTRING:
         lua_settop(L, CALL_RESULT);
-        if (lib_conn_send(L, call->conn, CALL_RESULT) == -EMSGSIZE)
+        wrong = send_reply(L, call, &sent);
+        if (wrong)
+            return wrong;
+        if (sent == -EMSGSIZE)
             return "returned a string of a length that the framing cannot carry";
         return NULL; /* what else can be wrong has its own counter and reason */
     default:

@@ -132,17 +132,21 @@ static void encode(lua_State *L, int function, int index)
                    luaL_typename(L, -1));
 }
 
+bool lib_conn_encodes(const struct conn *conn)
+{
+    return conn_is_stream(conn) && framing_encode(conn) != LUA_NOREF;
+}
+
 int lib_conn_send(lua_State *L, struct conn *conn, int index)
 {
     struct iovec pieces[PIECES_MAX];
     struct conn_message message = {.pieces = pieces};
-    int function = conn_is_stream(conn) ? framing_encode(conn) : LUA_NOREF;
-    if (function == LUA_NOREF) {
+    if (!lib_conn_encodes(conn)) {
         message.count = read_pieces(L, index, pieces, &message.len);
         return conn_send(conn, &message);
     }
     uint64_t slot = conn->slot;
-    encode(L, function, index);
+    encode(L, framing_encode(conn), index);
     if (!conn_find(vm_of(L)->host.reactor, slot))
         return -EPIPE; /* the encoder is a script too */
     message.count = read_pieces(L, lua_gettop(L), pieces, &message.len);

@@ -9,6 +9,7 @@
 #ifndef NEAP_SCRIPT_LIB_CONN_H
 #define NEAP_SCRIPT_LIB_CONN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include <lua.h>
@@ -23,6 +24,9 @@ void lib_conn_open(lua_State *L);
 
 /* Every method and field, for suggestions. */
 const char *const *lib_conn_names(size_t *count);
+
+/* Whether what is sent goes through a function of the script first. Raises: no. */
+bool lib_conn_encodes(const struct conn *conn);
 
 /* Sends what stands at `index` up to the top as one message, as conn:send does: 0, 1 or -errno.
  * Raises: on anything but strings and numbers, on memory. */

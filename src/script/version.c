@@ -30,8 +30,10 @@ static void on_load_count(lua_State *L, lua_Debug *at)
     struct vm *vm = vm_of(L);
     if (!vm->version || !vm->version->loading)
         lua_sethook(L, NULL, 0, 0); /* a coroutine made while loading inherited it */
-    else if (now_ms(vm) > vm->version->load_deadline_ms)
+    else if (now_ms(vm) > vm->version->load_deadline_ms) {
+        lua_sethook(L, on_load_count, LUA_MASKCOUNT | LUA_MASKCALL, 1); /* pcall or not */
         luaL_error(L, "the script takes longer to load than load_timeout");
+    }
 }
 
 /* "#!/usr/bin/env neap" stays a line, so that the others keep their numbers. */

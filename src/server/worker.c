@@ -262,8 +262,6 @@ static void drain(struct own *own)
     uint64_t timeout_ms = own->worker->shared->settings->drain_timeout_ms;
     wheel_start(&own->reactor->wheel, &own->drain,
                 reactor_now_ms(own->reactor) + timeout_ms);
-    if (own->reactor->conns.count == 0)
-        loop_stop(own->reactor->loop);
 }
 
 static void on_empty(struct reactor *reactor)

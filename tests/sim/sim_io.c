@@ -272,7 +272,7 @@ void sim_packet_send(struct sim_io *sim, int fd, const struct sim_datagram *data
 static void name_local(struct msghdr *header, struct in_addr local)
 {
     struct cmsghdr *cmsg = CMSG_FIRSTHDR(header);
-    struct in_pktinfo info = {.ipi_addr = local, .ipi_ifindex = 2};
+    struct in_pktinfo info = {.ipi_addr = local, .ipi_spec_dst = local, .ipi_ifindex = 2};
     SIM_CHECK(cmsg, "no room for the local address");
     cmsg->cmsg_level = IPPROTO_IP;
     cmsg->cmsg_type = IP_PKTINFO;
@@ -409,14 +409,14 @@ static int sim_io_accept(struct io *io, int fd, struct sockaddr *from, socklen_t
 static int sim_io_get_option(struct io *io, int fd, int level, int name, void *value,
                              socklen_t *len)
 {
-    (void)level;
-    (void)name;
     struct sim_io *sim = sim_of(io);
-    socket_of(sim, fd, SIM_STREAM, "getsockopt");
-    if (chance(sim, 200))
+    struct sim_wire *wire = socket_of(sim, fd, SIM_STREAM, "getsockopt")->wire;
+    bool is_error = level == SOL_SOCKET && name == SO_ERROR;
+    if (!is_error && chance(sim, 200))
         return -ENOPROTOOPT;
-    *len = sizeof(int);
-    memset(value, 0, *len);
+    int error = is_error && wire->reset ? -(int)take_reset(wire, ECONNRESET, 0) : 0;
+    *len = sizeof error;
+    memcpy(value, &error, sizeof error);
     return 0;
 }
 
