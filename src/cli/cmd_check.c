@@ -19,6 +19,8 @@ static const struct flag check_flags[] = {
     {"listen", 'l', "[NAME=]ADDR", "as in neap run", "NEAP_LISTEN", true,
      settings_set_listen},
     {"workers", 0, "N|auto", "as in neap run", "NEAP_WORKERS", false, settings_set_workers},
+    {"load-timeout", 0, "SECONDS", "as in neap run", "NEAP_LOAD_TIMEOUT", false,
+     settings_set_load_timeout},
     {"json", 0, NULL, "print a JSON object", NULL, false, settings_set_json},
     {.name = NULL},
 };

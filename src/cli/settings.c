@@ -102,6 +102,18 @@ int settings_set_workers(void *options, const char *value, char why[FLAGS_WHY_MA
     return 0;
 }
 
+int settings_set_load_timeout(void *options, const char *value, char why[FLAGS_WHY_MAX])
+{
+    char *end;
+    double seconds = strtod(value, &end);
+    if (end == value || *end || !(seconds >= 0.1) || seconds > 86400) {
+        snprintf(why, FLAGS_WHY_MAX, "must be seconds from 0.1 to 86400");
+        return -EINVAL;
+    }
+    ((struct settings *)options)->config.load_timeout_ms = (uint64_t)(seconds * 1e3);
+    return 0;
+}
+
 int settings_set_log_level(void *options, const char *value, char why[FLAGS_WHY_MAX])
 {
     struct settings *settings = options;

@@ -26,6 +26,7 @@ void settings_fini(struct settings *settings);
 int settings_set_code(void *options, const char *value, char why[FLAGS_WHY_MAX]);
 int settings_set_listen(void *options, const char *value, char why[FLAGS_WHY_MAX]);
 int settings_set_workers(void *options, const char *value, char why[FLAGS_WHY_MAX]);
+int settings_set_load_timeout(void *options, const char *value, char why[FLAGS_WHY_MAX]);
 int settings_set_log_level(void *options, const char *value, char why[FLAGS_WHY_MAX]);
 int settings_set_log_format(void *options, const char *value, char why[FLAGS_WHY_MAX]);
 int settings_set_json(void *options, const char *value, char why[FLAGS_WHY_MAX]);

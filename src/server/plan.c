@@ -52,16 +52,19 @@ static int open_source(struct plan *plan, const struct server_config *config)
     return failed == -ENOMEM ? EX_OSERR : EX_NOINPUT;
 }
 
-static int load(struct plan *plan)
+static int load(struct plan *plan, const struct server_config *config)
 {
     /* Without a log: what a script prints while it loads is printed where it serves. */
     struct vm_host host = {.io = &io_system, .worker = 1, .workers = 1};
     char *error = NULL;
     plan->scratch = vm_new(&host, SCRATCH_MEMORY);
     if (plan->scratch)
-        plan->version =
-            version_load(plan->scratch, plan->source, 1, SCRATCH_TIMEOUT_MS, &error);
+        plan->version = version_load(
+            plan->scratch, plan->source, 1,
+            config->load_timeout_ms ? config->load_timeout_ms : SCRATCH_TIMEOUT_MS, &error);
     plan->source->sealed = true;
+    if (plan->version && config->load_timeout_ms)
+        plan->version->settings.load_timeout_ms = config->load_timeout_ms;
     if (plan->version)
         return EX_OK;
     fputs(error ? error : "error: not enough memory\n", stderr);
@@ -164,7 +167,7 @@ int plan_open(struct plan *plan, const struct server_config *config)
 {
     int status = open_source(plan, config);
     if (status == EX_OK)
-        status = load(plan);
+        status = load(plan, config);
     if (status == EX_OK)
         status = override_listen(plan, config);
     if (status != EX_OK)

@@ -2,6 +2,7 @@
 #include "server/server.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -19,6 +20,9 @@
 #include "server/plan.h"
 #include "server/worker.h"
 
+/* How long after its order to stop a worker may take to come to its end. */
+#define ABANDON_MS 1000U
+
 struct server {
     struct plan plan;
     struct log *log;
@@ -27,8 +31,10 @@ struct server {
     struct endpoint_plan *endpoints;
     size_t endpoint_count;
     int signals, events; /* signalfd, eventfd */
-    bool signalled; /* once already */
+    bool signalled;      /* once already */
     bool draining;
+    bool abandoned;       /* a worker does not come to its end */
+    uint64_t deadline_ms; /* of draining; 0: none */
     pthread_mutex_t lock;
     char *stop_detail; /* a script asked for the end; under the lock */
     bool stop_asked;
@@ -171,12 +177,27 @@ static const char *first_error(const struct server *server)
     return NULL;
 }
 
-/* Waits for a signal or a worker; true when a signal came. */
+static uint64_t now_ms(void)
+{
+    return io_system.ops->monotonic_ns(&io_system) / 1000000U;
+}
+
+/* Milliseconds until the deadline, as poll(2) wants them. */
+static int time_left(const struct server *server)
+{
+    uint64_t at_ms = server->deadline_ms, from_ms = now_ms();
+    if (at_ms == 0)
+        return -1;
+    uint64_t left_ms = at_ms > from_ms ? at_ms - from_ms : 0;
+    return left_ms < INT_MAX ? (int)left_ms : INT_MAX;
+}
+
+/* Waits for a signal, a worker or the deadline; true when a signal came. */
 static bool wait_event(struct server *server)
 {
     struct pollfd ready[] = {{.fd = server->signals, .events = POLLIN},
                              {.fd = server->events, .events = POLLIN}};
-    poll(ready, 2, -1);
+    poll(ready, 2, time_left(server));
     uint64_t count;
     (void)!read(server->events, &count, sizeof count);
     struct signalfd_siginfo info;
@@ -338,11 +359,24 @@ static const char *stop_asked(struct server *server)
 
 static void start_draining(struct server *server, const char *by)
 {
+    uint64_t timeout_ms = server->plan.version->settings.drain_timeout_ms;
     server->draining = true;
+    server->deadline_ms = now_ms() + timeout_ms + ABANDON_MS;
     log_printf(server->log, LOG_INFO,
                "stopping%s%s: no new connections, %g s for the others", *by ? ": " : "", by,
-               (double)server->plan.version->settings.drain_timeout_ms / 1e3);
+               (double)timeout_ms / 1e3);
     order_all(server, ORDER_DRAIN);
+}
+
+static void end_at_once(struct server *server)
+{
+    log_printf(server->log, LOG_WARN, "stopped at once by a second signal");
+    order_all(server, ORDER_ABORT);
+    uint64_t end_ms = now_ms() + ABANDON_MS;
+    server->deadline_ms = end_ms;
+    while (!all_at_least(server, WORKER_DONE) && now_ms() < end_ms)
+        (void)wait_event(server);
+    server->abandoned = !all_at_least(server, WORKER_DONE);
 }
 
 static int serve(struct server *server)
@@ -353,11 +387,16 @@ static int serve(struct server *server)
             start_draining(server, asked ? asked : "");
         bool signalled = wait_event(server);
         if (signalled && server->signalled) {
-            log_printf(server->log, LOG_WARN, "stopped at once by a second signal");
-            order_all(server, ORDER_ABORT);
+            end_at_once(server);
             return EXIT_FAILURE;
         }
         server->signalled |= signalled;
+        if (server->deadline_ms && time_left(server) == 0) {
+            log_printf(server->log, LOG_ERROR,
+                       "a hook does not return: stopped without its worker");
+            server->abandoned = true;
+            return EXIT_FAILURE;
+        }
     }
     return EX_OK;
 }
@@ -384,8 +423,18 @@ static int run(struct server *server, const struct server_config *config)
     return status;
 }
 
+/* A worker is stuck in a hook, so nothing that it may use can be freed. */
+static void abandon(struct server *server)
+{
+    log_close(server->log);
+    close_sockets(server); /* removes the files of Unix sockets */
+    _exit(EXIT_FAILURE);
+}
+
 static void close_server(struct server *server)
 {
+    if (server->abandoned)
+        abandon(server);
     join_workers(server);
     if (server->workers.all && server->draining)
         say_stopped(server);

@@ -14,6 +14,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 
 #include "base/log.h"
@@ -35,7 +36,8 @@ struct server_config {
     const struct server_listen *listen;
     size_t listen_count;
     int workers;
-    int log_level;  /* enum log_level, or -1: as the script says, else info */
+    uint64_t load_timeout_ms; /* 0: as the script says, and 5 s until it has said so */
+    int log_level;            /* enum log_level, or -1: as the script says, else info */
     int log_format; /* enum log_format, or -1: as the script says, else text on a terminal */
 };
 
