@@ -188,10 +188,11 @@
 ---@field idle_timeout? number
 --- Seconds from the first byte of a message to its last; 0 is none. Default: 30 s.
 ---@field message_timeout? number
---- Seconds in which queued output makes no progress; 0 is none. Default: 60 s.
+--- Seconds in which queued output makes no progress, and for all that is queued after a close; 0 is
+--- none. Default: 60 s.
 ---@field send_timeout? number
---- Seconds after a close, for sending what is queued and then for the peer to close as well.
---- Default: 5 s.
+--- Seconds after a close in which the peer must take more of what is queued, and then close as
+--- well. Default: 5 s.
 ---@field linger? number
 --- Bytes of one message, without its framing. A longer one ends a stream before it is buffered; a
 --- longer datagram is dropped. Default: 1 MiB.
@@ -255,7 +256,9 @@
 --- Seconds of CPU time of one hook, timer or framing function. Over it, that is stopped with an
 --- error. Default: 0.1 s.
 ---@field hook_timeout? number
---- Seconds that the script may take to load in a worker. Default: 5 s.
+--- Seconds that the script may take to load in a worker. To be read at all it must have loaded
+--- once: for that it has 5 s, or what `--load-timeout` says, which holds for workers too.
+--- Default: 5 s.
 ---@field load_timeout? number
 --- Seconds from the order to stop until the connections that are left are aborted. Default: 30 s.
 ---@field drain_timeout? number
@@ -357,7 +360,8 @@ function Connection:send(message, ...) end
 function Connection:write(bytes, ...) end
 
 --- Delivers no further message, sends what is queued, closes the sending half, and discards what
---- still comes until the peer closes or `linger` is over.
+--- still comes until the peer closes or `linger` is over. A peer that takes what is queued a little
+--- at a time has `send_timeout` for all of it.
 ---@param detail? string What `on_disconnect` is given.
 ---@return true|nil ok
 ---@return string? message

@@ -1,5 +1,6 @@
 """Where a server listens: every kind of address, several services, several workers."""
 
+import contextlib
 import os
 import re
 import socket
@@ -59,9 +60,14 @@ class Kinds(ListenTest):
                 port = target(server.address)[2][1]
                 for address in contact:
                     self.assert_echo(f"{address}:{port}")
-        server = self.serve(echo(), listen="tcp://[::]:0")
-        with self.assertRaises(ConnectionRefusedError):
-            Client(f"tcp://127.0.0.1:{target(server.address)[2][1]}")
+        server = self.serve(NOTED, listen="tcp://[::]:0")
+        port = target(server.address)[2][1]
+        with contextlib.suppress(ConnectionRefusedError):
+            Client(f"tcp://127.0.0.1:{port}").close()  # some other program's, if it is open at all
+        self.client(f"tcp://[::1]:{port}")
+        server.wait_log('"connect')
+        self.assertEqual(server.stop(), 0)
+        self.assertEqual(server.count_log('"connect'), 1)
 
     def test_a_mapped_address_is_shown_as_ipv4(self):
         server = self.serve(
