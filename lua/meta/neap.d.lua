@@ -222,9 +222,10 @@
 --- Services by name, 1 to 256. A name has letters, digits, `_` and `-`, and no digit first.
 ---@field services? table<string, neap.Service>
 ---
---- This worker is about to serve. `previous` is nil: there was no version before. If it raises, the
---- server does not start.
----@field on_start? fun(previous: nil)
+--- This worker is about to serve this version. `previous` is the number of the one that it serves
+--- until then, nil at the start of the server. If it raises, the server does not start, or goes on with
+--- the version before.
+---@field on_start? fun(previous: integer|nil)
 --- The server stops; `reason` is `"shutdown"`. This worker's connections are closed after it.
 ---@field on_stop? fun(reason: string)
 --- Each log record of this worker. A string takes the place of the line, false drops it. Not called
@@ -489,8 +490,11 @@ function log.error(message, fields) end
 ---@class neap.ScriptInfo
 --- As the command line named it; `eval` for `-e`.
 ---@field path string
---- Its number. It is 1: there is no reload yet.
+--- Its number: versions that took over count from 1.
 ---@field version integer
+--- SHA-256 of the names and bytes of all its files, 64 hexadecimal digits; `""` while it is loaded
+--- for a check.
+---@field hash string
 
 --- What `require "neap"` gives.
 ---@class neap
@@ -526,6 +530,14 @@ function neap.after(seconds, fn) end
 ---@param fn fun(elapsed: number)
 ---@return neap.Timer
 function neap.every(seconds, fn) end
+
+--- The table kept under that name in this worker. The first time that is `initial`, or a new table;
+--- later versions of the script get the same one. Kept for the first time while the script loads or
+--- in `on_start`, it stays only if this version takes over.
+---@param name string At most 255 bytes.
+---@param initial? table
+---@return table kept
+function neap.keep(name, initial) end
 
 --- Walks over the open connections of this worker, or of one of its services. Closing them on the
 --- way is allowed. Raises while the script loads.

@@ -95,19 +95,24 @@ static void hold_back(struct conn *conn)
     conn->message_ms = 0;
 }
 
+void conn_options_changed(struct conn *conn)
+{
+    /* Over a mark that came down messages wait too, and somebody must wake them; below one that
+     * went up they need not wait for on_drain. */
+    if (conn->state == CONN_OPEN && conn_pending(conn) > OPTION(conn, high_water))
+        hold_back(conn);
+    else if (conn->want_drain)
+        reactor_make_ready(conn->reactor, conn);
+    conn_arm(conn);
+}
+
 int conn_set_option(struct conn *conn, size_t offset, uint64_t value)
 {
     if (!conn->own && !(conn->own = calloc(1, sizeof *conn->own)))
         return -ENOMEM;
     memcpy((char *)conn->own + offset, &value, sizeof value);
     conn->own_mask |= 1U << (offset / sizeof(uint64_t));
-    /* Over a mark that came down messages wait too, and somebody must wake them; below one that
-     * went up they need not wait for on_drain. */
-    if (conn_pending(conn) > OPTION(conn, high_water))
-        hold_back(conn);
-    else if (conn->want_drain)
-        reactor_make_ready(conn->reactor, conn);
-    conn_arm(conn);
+    conn_options_changed(conn);
     return 0;
 }
 
@@ -124,7 +129,7 @@ void framing_unref(struct framing *framing)
 
 const struct framing *conn_framing(const struct conn *conn)
 {
-    return conn->framing ? conn->framing : conn->service->framing;
+    return conn->framing;
 }
 
 /* ---- Deadlines ---- */
@@ -376,7 +381,9 @@ static void deliver_disconnect(struct conn *conn)
         conn->service->ops->on_disconnect(conn, conn->reason, conn->detail);
     }
     slots_remove(&conn->reactor->conns, conn->slot);
-    conn->service->ops->on_gone(conn);
+    conn->service->users--;
+    conn->service->ops->on_gone(conn); /* the service may go too */
+    conn->service = NULL;
     reactor_bury(conn->reactor, conn);
 }
 
@@ -721,7 +728,14 @@ int conn_init(struct conn *conn, const struct conn_kind *kind, struct reactor *r
     list_init(&conn->dirty_node);
     list_init(&conn->timers);
     wheel_timer_init(&conn->clock, on_clock);
-    return slots_add(&reactor->conns, conn, number, &conn->slot);
+    int failed = slots_add(&reactor->conns, conn, number, &conn->slot);
+    if (failed)
+        return failed;
+    service->users++;
+    conn->version = service->version;
+    conn->framing = service->framing;
+    framing_ref(conn->framing);
+    return 0;
 }
 
 void conn_free(struct conn *conn)

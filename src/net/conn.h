@@ -103,16 +103,19 @@ struct conn_ops {
     void (*on_gone)(struct conn *conn);
 };
 
-/* What connections of one service have in common. */
+/* What connections of one service have in common. The layer above may fill in another content
+ * between two turns: it holds for all of them at once, but for the framing, which a connection
+ * takes along from when it was opened. */
 struct service {
     const char *name;
     unsigned hooks; /* enum conn_hook */
     const struct conn_ops *ops;
-    void *script; /* the layer above's */
+    void *script;     /* the layer above's */
+    unsigned version; /* its number, which connections are opened under */
     struct framing *framing;
     struct conn_options options;
-    bool sessions, reply_limit, nodelay;
-    unsigned keepalive_s; /* 0: none */
+    bool sessions, reply_limit;
+    uint32_t users; /* connections and sockets that point at it */
 };
 
 struct conn {
@@ -123,7 +126,8 @@ struct conn {
     struct conn_options *own; /* options it has set for itself, else NULL */
     uint32_t own_mask;        /* which of them, by position in struct conn_options */
     int data_ref;             /* the layer above's: conn.data */
-    struct framing *framing;  /* set in mid-stream; NULL: the service's */
+    struct framing *framing;  /* the service's when it was opened, or set since */
+    unsigned version;         /* of the service, when it was opened */
 
     struct list ready_node, dirty_node;
     struct list timers; /* struct conn_timer */
@@ -207,6 +211,8 @@ bool conn_is_stream(const struct conn *conn);
  * connection, and setting it for this connection alone. Setting: 0 or -ENOMEM. */
 uint64_t conn_option(const struct conn *conn, size_t offset);
 MUST_CHECK int conn_set_option(struct conn *conn, size_t offset, uint64_t value);
+/* Its service's options are others now. Calls no hook. */
+void conn_options_changed(struct conn *conn);
 
 /* Takes effect with the byte after the current message; takes over one reference. 0 or
  * -EOPNOTSUPP for datagrams (the reference is then not taken). */

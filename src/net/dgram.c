@@ -549,7 +549,8 @@ static void read_local(const struct dgram *dgram, struct msghdr *header,
             memcpy(&local->as.v4, CMSG_DATA(cmsg), sizeof local->as.v4);
             /* ip(7): the local address to answer from; where the datagram was sent to may be one
              * of many, a broadcast. The route decides, as for any reply. */
-            if (local->as.v4.ipi_spec_dst.s_addr == 0) /* it came before the option was set */
+            if (local->as.v4.ipi_spec_dst.s_addr ==
+                0) /* it came before the option was set */
                 local->as.v4.ipi_spec_dst = local->as.v4.ipi_addr;
             local->as.v4.ipi_addr.s_addr = 0;
             local->as.v4.ipi_ifindex = 0;

@@ -105,7 +105,7 @@ static bool stream_next_message(struct conn *conn, const char **bytes, size_t *l
         conn->framing_changed = false;
         stream->decode = (struct codec_state){0};
     }
-    struct framing *framing = conn->framing ? conn->framing : conn->service->framing;
+    struct framing *framing = conn->framing;
     uint64_t max_message = conn_option(conn, offsetof(struct conn_options, max_message));
     struct codec_frame frame;
     /* A custom framing is a script: it may set another one, pause or close. */

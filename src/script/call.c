@@ -80,7 +80,7 @@ static int run_on_error(lua_State *L, struct call *call, int function)
     int raised = lua_gettop(L);
     lua_pushstring(L, call->what);
     lua_setfield(L, raised, "hook");
-    lua_pushinteger(L, call->vm->version->number);
+    lua_pushinteger(L, call->version->number);
     lua_setfield(L, raised, "version");
     lua_pushcfunction(L, on_raise);
     lua_rawgeti(L, LUA_REGISTRYINDEX, function);
@@ -105,7 +105,7 @@ static int fail(lua_State *L, struct call *call)
         return 0;
     }
     fault_tell(L, call, call->what);
-    int function = version_on_error(call->vm->version, call->service);
+    int function = version_on_error(call->version, call->service);
     /* The time of an outer hook is up too: what it called has none left. */
     if (function != LUA_NOREF && !(over && call->outer))
         return run_on_error(L, call, function);
@@ -159,7 +159,7 @@ static void tell_slow(const struct call *call)
     memcpy(place, vm->budget.place, sizeof place);
     if (vm->host.reactor)
         vm->host.reactor->slow = true;
-    if (vm->host.reactor && !vm->version->loading)
+    if (vm->host.reactor && call->version->state != VERSION_LOADING)
         reactor_count(vm->host.reactor, COUNTER_HOOK_SLOW, 1, call->conn, place);
 }
 
@@ -172,7 +172,7 @@ static int enter(struct vm *vm, struct call *call)
         vm->budget.running = call->thread;
     else
         budget_enter(&vm->budget, call->thread);
-    vm->budget.unlimited = vm->version && vm->version->loading;
+    vm->budget.unlimited = call->version && call->version->state == VERSION_LOADING;
     int status = lua_resume(call->thread, NULL, 1, &count);
     if (outer) {
         budget_return(&vm->budget, outer);
@@ -184,10 +184,17 @@ static int enter(struct vm *vm, struct call *call)
     return status;
 }
 
+struct version *call_version(const struct vm *vm)
+{
+    return vm->call ? vm->call->version : vm->version;
+}
+
 bool call_run(struct call *call)
 {
     struct vm *vm = call->vm;
     struct vm_thread thread;
+    if (!call->version)
+        call->version = call->service ? call->service->version : vm->version;
     if (!vm_take_thread(vm, &thread)) {
         fail_outside(call, "not enough memory");
         return false;

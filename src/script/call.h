@@ -21,6 +21,7 @@
 
 struct conn;
 struct script_service;
+struct version;
 
 #define CALL_HANDLER 2 /* the stack index of the message handler, for a pcall in `take` */
 #define CALL_RESULT 3  /* the stack index of the first result */
@@ -31,6 +32,7 @@ struct call {
     struct vm *vm;
     const char *what; /* "on_message", "timer", for people */
     struct conn *conn;
+    struct version *version; /* whose code it is; NULL: the service's, or the serving one */
     struct script_service *service; /* whose on_error is asked; NULL: the script's */
 
     /* Pushes the function and then its arguments; how many those are. May raise. */
@@ -57,6 +59,9 @@ struct call {
     lua_State *thread;
     struct call *outer;
 };
+
+/* The version whose code runs now, or else the one that serves; NULL before the first. */
+struct version *call_version(const struct vm *vm);
 
 /* Runs it to its end. False: it failed, was reported, and what follows (closing the
  * connection) is the caller's, unless call->keep. */

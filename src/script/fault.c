@@ -208,11 +208,11 @@ char *fault_text(const struct source *source, const char *message)
 static struct fault read_raised(lua_State *L, int index, const struct call *call,
                                 const char *what)
 {
-    const struct version *version = call->vm->version;
+    const struct version *version = call->version;
     struct fault fault = {.what = what, .message = "unknown error", .conn = call->conn};
     if (version) {
         fault.source = version->source;
-        fault.version = version->loading ? 0 : version->number;
+        fault.version = version->state == VERSION_LOADING ? 0 : (int)version->number;
     }
     if (lua_getfield(L, index, "message") == LUA_TSTRING)
         fault.message = lua_tostring(L, -1);
@@ -320,7 +320,8 @@ static void write_record(struct vm *vm, const struct fault *fault)
 
 static bool has_on_log(const struct vm *vm)
 {
-    return vm->version && vm->version->hooks[ON_LOG] != LUA_NOREF && !vm->logging;
+    const struct version *version = call_version(vm);
+    return version && version->hooks[ON_LOG] != LUA_NOREF && !vm->logging;
 }
 
 static void tell(struct vm *vm, const struct fault *fault)
@@ -342,7 +343,7 @@ static void tell(struct vm *vm, const struct fault *fault)
 void fault_tell(lua_State *L, struct call *call, const char *what)
 {
     struct fault fault = read_raised(L, lua_gettop(L), call, what);
-    bool asks = version_on_error(call->vm->version, call->service) != LUA_NOREF;
+    bool asks = version_on_error(call->version, call->service) != LUA_NOREF;
     fault.closes = call->conn && !asks;
     tell(call->vm, &fault);
 }
@@ -350,7 +351,7 @@ void fault_tell(lua_State *L, struct call *call, const char *what)
 void fault_tell_bare(struct call *call, const char *message)
 {
     struct fault fault = {.what = call->what, .message = message, .conn = call->conn};
-    if (call->vm->version)
-        fault.version = call->vm->version->number;
+    if (call->version)
+        fault.version = (int)call->version->number;
     tell(call->vm, &fault);
 }

@@ -10,6 +10,7 @@
 #include "net/reactor.h"
 #include "script/call.h"
 #include "script/lib_conn.h"
+#include "script/services.h"
 #include "script/version.h"
 #include "script/vm.h"
 
@@ -224,6 +225,7 @@ static void on_disconnect(struct conn *conn, enum conn_reason reason, const char
 static void on_gone(struct conn *conn)
 {
     lib_conn_forget(service_of(conn)->version->vm->L, conn);
+    services_left(conn->service);
 }
 
 const struct conn_ops hook_ops = {
@@ -243,18 +245,23 @@ const struct conn_ops hook_ops = {
 static int push_start(lua_State *L, struct call *call)
 {
     lua_rawgeti(L, LUA_REGISTRYINDEX, call->function);
-    lua_pushnil(L);
+    if (call->number > 0)
+        lua_pushinteger(L, (lua_Integer)call->number);
+    else
+        lua_pushnil(L);
     return 1;
 }
 
-bool hook_start(struct version *version, char **error)
+bool hook_start(struct version *version, unsigned previous, char **error)
 {
     *error = NULL;
     if (version->hooks[ON_START] == LUA_NOREF)
         return true;
     struct call call = {.vm = version->vm,
+                        .version = version,
                         .what = "on_start",
                         .push = push_start,
+                        .number = previous,
                         .function = version->hooks[ON_START],
                         .quiet = true};
     bool ok = call_run(&call);
@@ -267,6 +274,7 @@ void hook_stop(struct version *version, const char *reason)
     if (version->hooks[ON_STOP] == LUA_NOREF)
         return;
     struct call call = {.vm = version->vm,
+                        .version = version,
                         .what = "on_stop",
                         .push = push_text,
                         .function = version->hooks[ON_STOP],
@@ -303,9 +311,10 @@ static int push_accept(lua_State *L, struct call *call)
     return 1;
 }
 
-bool hook_accept(struct script_service *service, const struct endpoint *peer,
+bool hook_accept(const struct service *live, const struct endpoint *peer,
                  enum transport transport)
 {
+    struct script_service *service = live->script;
     if (service->hooks[ON_ACCEPT] == LUA_NOREF)
         return true;
     bool accepted = false;

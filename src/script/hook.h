@@ -9,7 +9,6 @@
 
 #include "net/conn.h"
 
-struct script_service;
 struct version;
 
 enum hook {
@@ -40,13 +39,13 @@ extern const struct hook_row hook_rows[ON_COUNT];
 /* What a service's connections call. */
 extern const struct conn_ops hook_ops;
 
-/* on_start(previous), with nil for the first version. False: it raised; *error is what, to be
- * freed. */
-bool hook_start(struct version *version, char **error);
+/* on_start(previous): the number of the version that serves, 0 (nil) if none does. False: it
+ * raised; *error is what, to be freed. */
+bool hook_start(struct version *version, unsigned previous, char **error);
 /* on_stop(reason). Errors are reported. */
 void hook_stop(struct version *version, const char *reason);
 /* on_accept(peer): false closes at once. An error refuses too. */
-bool hook_accept(struct script_service *service, const struct endpoint *peer,
+bool hook_accept(const struct service *live, const struct endpoint *peer,
                  enum transport transport);
 
 #endif

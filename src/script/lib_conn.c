@@ -414,7 +414,7 @@ static int push_field(lua_State *L, struct conn *conn, enum field field)
         lua_pushstring(L, conn->service->name);
         return 1;
     case FIELD_VERSION:
-        lua_pushinteger(L, service_of(conn)->version->number);
+        lua_pushinteger(L, conn->version);
         return 1;
     case FIELD_RECEIVED:
         lua_pushinteger(L, (lua_Integer)conn->received);

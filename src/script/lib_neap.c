@@ -8,6 +8,7 @@
 #include "io/io.h"
 #include "neap/version.h"
 #include "net/reactor.h"
+#include "script/keep.h"
 #include "script/lib_conn.h"
 #include "script/lib_timer.h"
 #include "script/record.h"
@@ -34,7 +35,7 @@ static int l_stop(lua_State *L)
     struct vm *vm = vm_of(L);
     const struct version *version = lua_touserdata(L, lua_upvalueindex(1));
     const char *detail = luaL_optstring(L, 1, "");
-    if (version->loading)
+    if (version->state == VERSION_LOADING)
         return luaL_error(L, "neap.stop while the script loads: use on_start");
     vm->host.stop(vm->host.owner, detail);
     return 0;
@@ -62,7 +63,7 @@ static int l_connections(lua_State *L)
     const struct version *version = lua_touserdata(L, lua_upvalueindex(1));
     if (!lua_isnoneornil(L, 1))
         luaL_checkstring(L, 1);
-    if (version->loading)
+    if (version->state == VERSION_LOADING)
         return luaL_error(L,
                           "there are no connections while the script loads: use on_start");
     lua_settop(L, 1);
@@ -75,7 +76,7 @@ static const luaL_Reg functions[] = {
     {"now", l_now},     {"time", l_time},
     {"stop", l_stop},   {"connections", l_connections},
     {"after", l_after}, {"every", l_every},
-    {NULL, NULL},
+    {"keep", l_keep},   {NULL, NULL},
 };
 
 void lib_neap_open_state(lua_State *L)
@@ -85,7 +86,9 @@ void lib_neap_open_state(lua_State *L)
 
 static void push_script(lua_State *L, const struct version *version)
 {
-    lua_createtable(L, 0, 2);
+    lua_createtable(L, 0, 3);
+    lua_pushstring(L, version->source->hash); /* "" in the scratch state: not all is read */
+    lua_setfield(L, -2, "hash");
     lua_pushstring(L, source_path(version->source));
     lua_setfield(L, -2, "path");
     lua_pushinteger(L, version->number);
@@ -96,7 +99,7 @@ void lib_neap_push(lua_State *L, struct version *version)
 {
     const struct vm *vm = version->vm;
     luaL_newlibtable(L, functions);
-    lua_pushlightuserdata(L, version);
+    version_push(L, version);
     luaL_setfuncs(L, functions, 1);
     record_open(L);
     lua_setfield(L, -2, "log");

@@ -67,6 +67,7 @@ static void on_due(struct wheel_timer *wheel)
     struct vm *vm = timer->version->vm;
     uint64_t now_ms = reactor_now_ms(reactor_of(timer));
     struct call call = {.vm = vm,
+                        .version = timer->version,
                         .what = "timer",
                         .push = push_timer,
                         .argument = timer,
@@ -93,6 +94,10 @@ static void start(struct script_timer *timer)
 static int new_timer(lua_State *L, bool repeats)
 {
     struct version *version = lua_touserdata(L, lua_upvalueindex(1));
+    if (version->state == VERSION_RETIRED)
+        return luaL_error(
+            L, "a timer of version %d, which was replaced: its timers have ended",
+            (int)version->number);
     lua_Number seconds = luaL_checknumber(L, 1);
     luaL_checktype(L, 2, LUA_TFUNCTION);
     luaL_argcheck(L, seconds >= 0 && seconds < 1e9, 1, "seconds from 0 to 1e9 expected");
@@ -110,8 +115,8 @@ static int new_timer(lua_State *L, bool repeats)
     lua_pushvalue(L, -1);
     timer->ref = luaL_ref(L, LUA_REGISTRYINDEX);
     list_append(&version->timers, &timer->node);
-    if (version->loading)
-        return 1;
+    if (version->state != VERSION_SERVING)
+        return 1; /* it starts with the version */
     loop_update_now(reactor_of(timer)->loop);
     start(timer);
     return 1;
@@ -157,8 +162,12 @@ void lib_timer_start_all(struct version *version)
         start(container_of(node, struct script_timer, node));
 }
 
-void lib_timer_stop_all(struct version *version)
+size_t lib_timer_stop_all(struct version *version)
 {
-    LIST_FOREACH (&version->timers, node)
+    size_t count = 0;
+    LIST_FOREACH (&version->timers, node) {
         forget(container_of(node, struct script_timer, node));
+        count++;
+    }
+    return count;
 }

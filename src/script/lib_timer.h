@@ -3,9 +3,12 @@
  *     timer userdata ─ user value: the function        while it is started, the registry
  *       └ struct script_timer, in its version's list    refers to it
  *
- * Thread: the vm's. A timer that is made while its script loads starts with the version. */
+ * Thread: the vm's. A timer that is made while its script loads or starts begins to run when
+ *         the version takes over. */
 #ifndef NEAP_SCRIPT_LIB_TIMER_H
 #define NEAP_SCRIPT_LIB_TIMER_H
+
+#include <stddef.h>
 
 #include <lua.h>
 
@@ -21,7 +24,7 @@ void lib_timer_open(lua_State *L);
 /* Starts what was noted while the version loaded. Raises: no. */
 void lib_timer_start_all(struct version *version);
 
-/* Stops every timer of a version. Raises: no. */
-void lib_timer_stop_all(struct version *version);
+/* Stops every timer of a version; how many there were. Raises: no. */
+size_t lib_timer_stop_all(struct version *version);
 
 #endif

@@ -102,11 +102,13 @@ static const char *take_on_log(lua_State *L, struct call *call)
 /* False: the record is to be written as it is. */
 static bool ask_on_log(struct vm *vm, const struct log_record *record)
 {
-    struct version *version = vm->version;
-    if (!version || version->loading || vm->logging || version->hooks[ON_LOG] == LUA_NOREF)
+    struct version *version = call_version(vm);
+    if (!version || version->state == VERSION_LOADING || vm->logging ||
+        version->hooks[ON_LOG] == LUA_NOREF)
         return false;
     struct logged logged = {.record = record};
     struct call call = {.vm = vm,
+                        .version = version,
                         .what = "on_log",
                         .push = push_on_log,
                         .take = take_on_log,
@@ -139,20 +141,22 @@ static size_t add_context(const struct vm *vm, const struct conn *conn, char *pe
                           struct log_field *fields)
 {
     size_t count = 0;
+    const struct version *version =
+        conn && conn->service ? service_of(conn)->version : call_version(vm);
     if (vm->host.workers > 1)
         fields[count++] = record_integer("worker", vm->host.worker);
-    if (conn) {
+    if (conn && conn->service) {
         struct endpoint at;
         conn_peer(conn, &at);
         endpoint_format(&at, peer);
         fields[count++] = record_integer("conn", (int64_t)conn_number(conn));
         if (*peer)
             fields[count++] = record_string("peer", peer);
-        if (vm->version && !vm->version->lone)
+        if (version && !version->lone)
             fields[count++] = record_string("service", conn->service->name);
     }
-    if (vm->version)
-        fields[count++] = record_integer("version", vm->version->number);
+    if (version)
+        fields[count++] = record_integer("version", version->number);
     return count;
 }
 

@@ -74,7 +74,7 @@ static bool push_preload(lua_State *L, const char *name)
 static int not_found(lua_State *L, const char *name)
 {
     const struct version *version = version_of(L);
-    if (version->source->sealed && !version->loading)
+    if (version->source->sealed && version->state != VERSION_LOADING)
         return luaL_error(
             L,
             "module '%s' was not loaded with the script: require it while the "
@@ -135,7 +135,7 @@ static void copy_package(lua_State *L)
 void require_open(lua_State *L, struct version *version, int globals)
 {
     copy_package(L);
-    lua_pushlightuserdata(L, version);
+    version_push(L, version);
     lua_pushvalue(L, -2);
     lua_pushvalue(L, globals);
     lua_pushcclosure(L, l_require, 3);

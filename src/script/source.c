@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include <sha2.h>
+
 static int read_all(FILE *file, char **bytes, size_t *len)
 {
     struct stat found;
@@ -81,12 +83,13 @@ int source_open(struct source **source, const char *path)
         free(bytes);
         return -ENOMEM;
     }
+    (*source)->refs = 1;
     const char *slash = strrchr(path, '/');
     (*source)->folder = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup("./");
     failed = (*source)->folder ? add_file(*source, NULL, join("@", path, ""), bytes, len)
                                : -ENOMEM;
     if (failed)
-        source_free(*source);
+        source_unref(*source);
     return failed;
 }
 
@@ -101,16 +104,15 @@ int source_from_bytes(struct source **source, const char *name, const char *byte
         return -ENOMEM;
     }
     memcpy(copy, bytes, len);
+    (*source)->refs = 1;
     int failed = add_file(*source, NULL, join("@", name, ""), copy, len);
     if (failed)
-        source_free(*source);
+        source_unref(*source);
     return failed;
 }
 
-void source_free(struct source *source)
+static void free_source(struct source *source)
 {
-    if (!source)
-        return;
     for (size_t i = 0; i < source->count; i++) {
         free(source->files[i].module);
         free(source->files[i].chunk);
@@ -119,6 +121,37 @@ void source_free(struct source *source)
     free(source->files);
     free(source->folder);
     free(source);
+}
+
+void source_ref(struct source *source)
+{
+    atomic_fetch_add_explicit(&source->refs, 1, memory_order_relaxed);
+}
+
+void source_unref(struct source *source)
+{
+    if (source && atomic_fetch_sub_explicit(&source->refs, 1, memory_order_acq_rel) == 1)
+        free_source(source);
+}
+
+/* Names and lengths are hashed too: bytes that move from one file to another are another source. */
+void source_seal(struct source *source)
+{
+    SHA2_CTX context;
+    uint8_t digest[SHA256_DIGEST_LENGTH];
+    SHA256Init(&context);
+    for (size_t i = 0; i < source->count; i++) {
+        const struct source_file *file = &source->files[i];
+        char head[64];
+        int head_len = snprintf(head, sizeof head, "\n%zu\n", file->len);
+        SHA256Update(&context, (const uint8_t *)file->chunk, strlen(file->chunk));
+        SHA256Update(&context, (const uint8_t *)head, (size_t)head_len);
+        SHA256Update(&context, (const uint8_t *)file->bytes, file->len);
+    }
+    SHA256Final(digest, &context);
+    for (size_t i = 0; i < sizeof digest; i++)
+        snprintf(source->hash + 2 * i, 3, "%02x", digest[i]);
+    source->sealed = true;
 }
 
 const char *source_path(const struct source *source)

@@ -8,6 +8,7 @@
 #ifndef NEAP_SCRIPT_SOURCE_H
 #define NEAP_SCRIPT_SOURCE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -22,7 +23,11 @@ struct source_file {
     size_t len;
 };
 
+#define SOURCE_HASH_LEN 64 /* hexadecimal digits of SHA-256 */
+
 struct source {
+    _Atomic unsigned refs;
+    char hash[SOURCE_HASH_LEN + 1]; /* of all names and bytes; once it is sealed */
     struct source_file *files;
     size_t count;
     char *folder; /* where modules are looked for, with its '/'; NULL: nowhere */
@@ -36,7 +41,12 @@ MUST_CHECK int source_open(struct source **source, const char *path);
 MUST_CHECK int source_from_bytes(struct source **source, const char *name,
                                  const char *bytes, size_t len);
 
-void source_free(struct source *source);
+/* Counted, from any thread: each version is made of one. Born with one reference. */
+void source_ref(struct source *source);
+void source_unref(struct source *source); /* NULL is allowed */
+
+/* Nothing is added from here on; hashes what there is. */
+void source_seal(struct source *source);
 
 const char *source_path(const struct source *source);
 

@@ -11,12 +11,17 @@
 #include "script/call.h"
 #include "script/environment.h"
 #include "script/fault.h"
+#include "script/keep.h"
 #include "script/lib_timer.h"
+#include "script/services.h"
 #include "script/source.h"
 #include "script/vm.h"
 
 /* How many instructions pass between two looks at the clock while a script loads. */
 #define LOAD_HOOK_COUNT 10000
+
+/* What a version may take beside one that serves. */
+#define LOAD_MEMORY (64U << 20)
 
 static uint64_t now_ms(const struct vm *vm)
 {
@@ -27,10 +32,11 @@ static uint64_t now_ms(const struct vm *vm)
 static void on_load_count(lua_State *L, lua_Debug *at)
 {
     (void)at;
-    struct vm *vm = vm_of(L);
-    if (!vm->version || !vm->version->loading)
+    const struct vm *vm = vm_of(L);
+    const struct version *version = vm->call ? vm->call->version : NULL;
+    if (!version || version->state != VERSION_LOADING)
         lua_sethook(L, NULL, 0, 0); /* a coroutine made while loading inherited it */
-    else if (now_ms(vm) > vm->version->load_deadline_ms) {
+    else if (now_ms(vm) > version->load_deadline_ms) {
         lua_sethook(L, on_load_count, LUA_MASKCOUNT | LUA_MASKCALL, 1); /* pcall or not */
         luaL_error(L, "the script takes longer to load than load_timeout");
     }
@@ -77,21 +83,71 @@ static const char *take_app(lua_State *L, struct call *call)
     return NULL;
 }
 
-static struct version *new_version(struct vm *vm, struct source *source, int number)
+/* ---- Memory ---- */
+
+static const char metatable[] = "neap.version";
+
+static void free_services(struct version *version)
 {
-    struct version *version = calloc(1, sizeof *version);
-    if (!version)
-        return NULL;
-    version->vm = vm;
-    version->source = source;
-    version->number = number;
-    version->environment = LUA_NOREF;
+    for (size_t i = 0; i < version->service_count; i++) {
+        free(version->services[i].listen);
+        free(version->services[i].sockopts);
+    }
+    free(version->services);
+    version->services = NULL;
+    version->service_count = 0;
+}
+
+/* __gc: none of its functions is left, so nobody can ask for it. */
+static int l_version_gc(lua_State *L)
+{
+    struct version *version = lua_touserdata(L, 1);
+    list_remove(&version->node); /* the state is closed, and it was not let go of */
+    free_services(version);
+    source_unref(version->source);
+    return 0;
+}
+
+struct making {
+    struct version *version;
+    struct source *source;
+    unsigned number;
+};
+
+static int make(lua_State *L)
+{
+    struct making *making = lua_touserdata(L, 1);
+    struct version *version = lua_newuserdatauv(L, sizeof *version, 0);
+    *version = (struct version){.vm = vm_of(L),
+                                .source = making->source,
+                                .number = making->number,
+                                .self = LUA_NOREF,
+                                .environment = LUA_NOREF,
+                                .kept = LUA_NOREF};
     for (size_t i = 0; i < ON_COUNT; i++)
         version->hooks[i] = LUA_NOREF;
     options_init_app(&version->settings);
     list_init(&version->timers);
-    return version;
+    list_init(&version->node);
+    source_ref(version->source);
+    if (luaL_newmetatable(L, metatable)) {
+        lua_pushcfunction(L, l_version_gc);
+        lua_setfield(L, -2, "__gc");
+    }
+    lua_setmetatable(L, -2);
+    version->self = luaL_ref(L, LUA_REGISTRYINDEX);
+    list_append(&version->vm->versions, &version->node);
+    making->version = version;
+    return 0;
 }
+
+static struct version *new_version(struct vm *vm, struct source *source, unsigned number)
+{
+    struct making making = {.source = source, .number = number};
+    return vm_protect(vm, make, &making) == LUA_OK ? making.version : NULL;
+}
+
+/* ---- Loading ---- */
 
 /* The report of a chunk that raised is whole; an error of ours is a bare sentence. */
 static char *as_report(const struct source *source, char *error)
@@ -103,60 +159,107 @@ static char *as_report(const struct source *source, char *error)
     return report;
 }
 
-struct version *version_load(struct vm *vm, struct source *source, int number,
+struct version *version_load(struct vm *vm, struct source *source, unsigned number,
                              uint64_t load_timeout_ms, char **error)
 {
     *error = NULL;
     struct version *version = new_version(vm, source, number);
     if (!version)
         return NULL;
-    struct version *before = vm->version;
-    vm->version = version;
-    version->loading = true;
     version->load_deadline_ms = now_ms(vm) + load_timeout_ms;
+    size_t limit = vm->alloc.limit;
+    if (vm->version && limit > vm->alloc.used + LOAD_MEMORY)
+        vm->alloc.limit = vm->alloc.used + LOAD_MEMORY;
     struct call call = {.vm = vm,
+                        .version = version,
                         .what = "the script",
                         .push = push_chunk,
                         .take = take_app,
                         .result = version,
                         .quiet = true};
     bool ok = call_run(&call);
+    vm->alloc.limit = limit;
     if (ok && call.thread)
         lua_sethook(call.thread, NULL, 0, 0);
-    version->loading = false;
-    if (ok)
+    version->state = VERSION_STARTING;
+    if (ok && services_prepare(version) == 0)
         return version;
-    vm->version = before;
     version_free(version);
-    *error = as_report(source, call.error);
+    *error = ok ? NULL : as_report(source, call.error);
     return NULL;
+}
+
+size_t version_switch(struct version *version)
+{
+    version->state = VERSION_SERVING;
+    size_t left = services_switch(version);
+    version->vm->version = version;
+    keep_commit(version);
+    lib_timer_start_all(version);
+    return left;
+}
+
+/* ---- The end ---- */
+
+static void unref(lua_State *L, int *ref)
+{
+    luaL_unref(L, LUA_REGISTRYINDEX, *ref);
+    *ref = LUA_NOREF;
 }
 
 static void unref_hooks(lua_State *L, int hooks[ON_COUNT])
 {
     for (size_t i = 0; i < ON_COUNT; i++)
-        luaL_unref(L, LUA_REGISTRYINDEX, hooks[i]);
+        unref(L, &hooks[i]);
+}
+
+/* From here on it belongs to the collector. */
+static void let_go(struct version *version)
+{
+    lua_State *L = version->vm->L;
+    services_discard(version);
+    for (size_t i = 0; i < version->service_count; i++) {
+        unref_hooks(L, version->services[i].hooks);
+        framing_unref(version->services[i].net.framing);
+        version->services[i].net.framing = NULL;
+    }
+    unref_hooks(L, version->hooks);
+    unref(L, &version->environment);
+    unref(L, &version->kept);
+    list_remove(&version->node);
+    unref(L, &version->self);
+}
+
+size_t version_retire(struct version *version)
+{
+    size_t ended = lib_timer_stop_all(version);
+    version->state = VERSION_RETIRED;
+    if (version->holds == 0)
+        let_go(version);
+    return ended;
 }
 
 void version_free(struct version *version)
 {
     if (!version)
         return;
-    lua_State *L = version->vm->L;
-    lib_timer_stop_all(version);
-    for (size_t i = 0; i < version->service_count; i++) {
-        struct script_service *service = &version->services[i];
-        unref_hooks(L, service->hooks);
-        framing_unref(service->net.framing);
-        free(service->listen);
-        free(service->sockopts);
-    }
-    unref_hooks(L, version->hooks);
-    luaL_unref(L, LUA_REGISTRYINDEX, version->environment);
-    free(version->services);
     if (version->vm->version == version)
         version->vm->version = NULL;
-    free(version);
+    lib_timer_stop_all(version);
+    version->state = VERSION_RETIRED;
+    let_go(version);
+}
+
+void version_unhold(struct version *version)
+{
+    version->holds--;
+    if (version->holds == 0 && version->state == VERSION_RETIRED)
+        let_go(version);
+}
+
+void version_push(lua_State *L, const struct version *version)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, version->self);
 }
 
 struct script_service *version_service(struct version *version, const char *name)

@@ -3,9 +3,16 @@
  *     source ─load─> environment (own globals, own copies of the libraries, own `neap`)
  *                      └ chunk ─> table ─parse─> services: options, hooks as references
  *
- * What:   what a script's file became. Hooks are looked up once, here.
- * Owns:   its references in the Lua state, its services. Borrows: the vm, the source.
- * Thread: the vm's. Life: version_load() .. version_free(), after its connections are gone.
+ *     LOADING ──> STARTING ──switch──> SERVING ──another serves──> RETIRED ──> collected
+ *        └────────────┴── it failed, or another worker's did ────────^
+ *
+ * What:   what a script's files became. Hooks are looked up once, here. A version that no longer
+ *         serves lives on while services without a successor point at it (`holds`), and its
+ *         memory for as long as anything in Lua holds one of its functions: the struct is a
+ *         userdata, which those functions have as upvalue.
+ * Owns:   its references in the Lua state, its services. Borrows: the vm.
+ * Thread: the vm's. Life: version_load() .. version_free() or version_retire(); the collector
+ *         takes the rest.
  * Errors: version_load gives a report for people. */
 #ifndef NEAP_SCRIPT_VERSION_H
 #define NEAP_SCRIPT_VERSION_H
@@ -29,7 +36,8 @@ struct vm;
 #define SERVICE_NAME_MAX 64
 
 struct script_service {
-    struct service net; /* first: conn->service is this */
+    struct service net;    /* what struct service is filled in with; see services.h */
+    struct service *aside; /* made for it and not serving, or NULL */
     struct version *version;
     char name[SERVICE_NAME_MAX];
     struct service_settings settings;
@@ -41,27 +49,53 @@ struct script_service {
     size_t sockopt_count;
 };
 
+enum version_state {
+    VERSION_LOADING,
+    VERSION_STARTING, /* loaded; on_start may run; nothing of it is due before the switch */
+    VERSION_SERVING,  /* also a candidate that is given some connections */
+    VERSION_RETIRED,
+};
+
 struct version {
     struct vm *vm;
+    struct list node; /* in vm->versions, until it is let go of */
     struct source *source;
-    int number; /* counts from 1 */
-    bool loading, lone;
+    unsigned number; /* counts from 1 */
+    enum version_state state;
+    bool lone;
+    uint32_t holds; /* services that only it still has */
     uint64_t load_deadline_ms;
+    int self;        /* reference to the userdata that this is */
     int environment; /* reference to its globals */
+    int kept;        /* reference: what neap.keep keeps if this version takes over */
     int hooks[ON_COUNT];
     struct app_settings settings;
     struct script_service *services;
     size_t service_count;
-    struct list timers; /* struct script_timer that are started */
+    struct list
+        timers; /* struct script_timer that are started, or will be with the version */
 };
 
-/* Loads a version in `vm`, aside of any other. NULL: *error is a report, to be freed, or NULL
- * when memory is out. */
-struct version *version_load(struct vm *vm, struct source *source, int number,
+/* Loads a version in `vm`, aside of any other; references the source. NULL: *error is a report,
+ * to be freed, or NULL when memory is out. */
+struct version *version_load(struct vm *vm, struct source *source, unsigned number,
                              uint64_t load_timeout_ms, char **error);
 
-/* Ends its timers and forgets its references. NULL is allowed. */
+/* It takes over, between two turns: services, kept tables, timers. Returns how many services
+ * with connections it does not have. The one before is still to be retired. */
+size_t version_switch(struct version *version);
+
+/* It serves no longer: its timers end. Returns how many there were. */
+size_t version_retire(struct version *version);
+
+/* It is not to serve at all, or the state is about to be closed. NULL is allowed. */
 void version_free(struct version *version);
+
+/* Pushes the userdata that it is, for functions to hold it by as an upvalue. Raises: no. */
+void version_push(lua_State *L, const struct version *version);
+
+/* For services.c: one service less holds it. */
+void version_unhold(struct version *version);
 
 struct script_service *version_service(struct version *version, const char *name);
 
@@ -71,7 +105,7 @@ int version_on_error(const struct version *version, const struct script_service 
 /* The service of a connection, which the script layer made. */
 static inline struct script_service *service_of(const struct conn *conn)
 {
-    return (struct script_service *)conn->service;
+    return conn->service->script;
 }
 
 #endif

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/require.h"
 #include "script/environment.h"
+#include "script/services.h"
 
 /* The first release without the crash bugs of concatenation and of emergency collection that
  * legal scripts can reach. */
@@ -51,6 +52,8 @@ struct vm *vm_new(const struct vm_host *host, size_t memory_limit)
     if (!vm)
         return NULL;
     vm->host = *host;
+    list_init(&vm->services);
+    list_init(&vm->versions);
     alloc_init(&vm->alloc, memory_limit);
     vm->L = lua_newstate(allocate, &vm->alloc);
     if (!vm->L) {
@@ -71,6 +74,7 @@ void vm_free(struct vm *vm)
 {
     if (!vm)
         return;
+    services_fini(vm);
     if (vm->L)
         lua_close(vm->L);
     alloc_fini(&vm->alloc);

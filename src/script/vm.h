@@ -16,6 +16,7 @@
 #include <lua.h>
 
 #include "base/alloc.h"
+#include "base/list.h"
 #include "base/wheel.h"
 #include "script/budget.h"
 
@@ -54,7 +55,9 @@ struct vm {
     struct vm_host host;
     struct alloc alloc;
     lua_State *L;
-    struct version *version; /* that loads or serves */
+    struct version *version; /* that serves; NULL before the first */
+    struct list services;    /* struct live_service, of all versions: see services.h */
+    struct list versions;    /* struct version that are not let go of yet */
     struct call *call;       /* the innermost that runs */
     struct budget budget;    /* CPU time; not started in a scratch state */
     bool logging;            /* inside on_log */

@@ -62,7 +62,7 @@ static int load(struct plan *plan, const struct server_config *config)
         plan->version = version_load(
             plan->scratch, plan->source, 1,
             config->load_timeout_ms ? config->load_timeout_ms : SCRATCH_TIMEOUT_MS, &error);
-    plan->source->sealed = true;
+    source_seal(plan->source);
     if (plan->version && config->load_timeout_ms)
         plan->version->settings.load_timeout_ms = config->load_timeout_ms;
     if (plan->version)
@@ -181,7 +181,7 @@ void plan_close(struct plan *plan)
 {
     version_free(plan->version);
     vm_free(plan->scratch);
-    source_free(plan->source);
+    source_unref(plan->source);
 }
 
 const char *server_lua_release(void)

@@ -15,6 +15,7 @@
 #include "script/fault.h"
 #include "script/lib_timer.h"
 #include "script/record.h"
+#include "script/services.h"
 #include "script/version.h"
 #include "script/vm.h"
 
@@ -37,7 +38,7 @@ struct gate { /* one listening socket in this worker */
     struct dgram *dgram;
     struct own *own;
     size_t index; /* in shared->endpoints */
-    struct script_service *service;
+    struct service *service;
     enum transport transport;
 };
 
@@ -159,7 +160,7 @@ static void open_conn(struct own *own, const struct gate *gate, int fd,
                                    .transport = gate->transport,
                                    .peer = peer,
                                    .number = next_number(own->reactor)};
-    int failed = stream_open(own->reactor, &gate->service->net, &origin);
+    int failed = stream_open(own->reactor, gate->service, &origin);
     if (!failed)
         return;
     reactor_count(own->reactor, COUNTER_REFUSED_MEMORY, 1, NULL, strerrorname_np(-failed));
@@ -340,7 +341,7 @@ static bool load(struct own *own)
     char *error;
     own->version =
         version_load(own->vm, shared->source, 1, settings->load_timeout_ms, &error);
-    if (!own->version || !hook_start(own->version, &error))
+    if (!own->version || !hook_start(own->version, 0, &error))
         return fail(own, error);
     return true;
 }
@@ -356,7 +357,7 @@ static bool open_gate(struct own *own, size_t index)
     gate->own = own;
     gate->index = index;
     gate->transport = plan->bound.transport;
-    gate->service = version_service(own->version, plan->service);
+    gate->service = services_find(own->vm, plan->service);
     if (!gate->service || own->worker->index >= plan->bound.fd_count)
         return gate->service != NULL;
     int fd = plan->bound.fds[worker];
@@ -364,19 +365,25 @@ static bool open_gate(struct own *own, size_t index)
         listener_start(&gate->listener, own->reactor, fd, on_accepted);
         return true;
     }
-    gate->dgram =
-        dgram_open(own->reactor, &gate->service->net, fd, gate->transport, next_number);
+    gate->dgram = dgram_open(own->reactor, gate->service, fd, gate->transport, next_number);
     return gate->dgram != NULL;
+}
+
+static void set_state(struct worker *worker, enum worker_state state)
+{
+    atomic_store(&worker->state, state);
+    worker->shared->notify(worker->shared->owner, NULL);
 }
 
 static void serve(struct own *own)
 {
+    (void)version_switch(own->version);
     for (size_t i = 0; i < own->worker->shared->endpoint_count; i++)
         if (!open_gate(own, i))
             log_printf(own->worker->shared->log, LOG_ERROR,
                        "cannot serve %s: out of memory",
                        own->worker->shared->endpoints[i].bound.text);
-    lib_timer_start_all(own->version);
+    set_state(own->worker, WORKER_SERVING);
     loop_wake(own->reactor->loop); /* orders may have come before anybody could be woken */
     loop_run(own->reactor->loop);
 }
@@ -401,12 +408,6 @@ static void unload(struct own *own)
     free(own->gates);
 }
 
-static void set_state(struct worker *worker, enum worker_state state)
-{
-    atomic_store(&worker->state, state);
-    worker->shared->notify(worker->shared->owner, NULL);
-}
-
 static unsigned await_word(struct worker *worker)
 {
     pthread_mutex_lock(&worker->lock);
@@ -422,10 +423,8 @@ static void *worker_main(void *argument)
     bool loaded = load(&own);
     if (loaded) {
         set_state(own.worker, WORKER_READY);
-        if (await_word(own.worker) & ORDER_SERVE) {
-            set_state(own.worker, WORKER_SERVING);
+        if (await_word(own.worker) & ORDER_SERVE)
             serve(&own);
-        }
     }
     unload(&own);
     set_state(own.worker, loaded ? WORKER_DONE : WORKER_FAILED);

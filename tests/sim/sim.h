@@ -64,6 +64,7 @@ struct peer {
     struct sim_wire *wire;
     struct buf parts; /* struct part: its messages, in order */
     struct codec as;  /* what it thinks the framing is */
+    unsigned version; /* that served then */
     bool clean;       /* its messages are those that the framing will find */
     bool careful;     /* it writes only when all before was delivered */
     bool stuck;       /* it does not read for now */
@@ -108,6 +109,7 @@ struct entry {
     size_t watched_read, watched_down, watched_consumed;
     int watched_state;
     bool kept;            /* on_idle said "keep" */
+    bool held_back;       /* for a moment no message could be delivered */
     bool paused;          /* it once was */
     bool meddled;         /* things were done to it that nobody noted */
     bool framing_meddled; /* the framing may have changed since it was looked for a frame */
@@ -169,7 +171,7 @@ struct sim {
     struct source *source;
     struct version *version;
     struct log *log;
-    struct script_service *streams[2], *packets[2]; /* the second of packets: no sessions */
+    struct service *streams[2], *packets[2]; /* the second of packets: no sessions */
     struct listener listener;
     bool listening;
     int listener_fd, dgram_fds[2];
@@ -180,6 +182,7 @@ struct sim {
     bool wildcard;
     bool memory_fails;     /* in this seed allocations of Lua fail */
     unsigned roughness;    /* per mille: peers that end, reset or send rubbish */
+    unsigned reloads;      /* per mille */
     unsigned stale_events; /* per mille: readiness that is not there */
     unsigned late_events;  /* per mille: readiness that is dealt in a later turn */
     unsigned clients_wanted, datagrams_left;
@@ -201,6 +204,7 @@ struct sim {
     struct attempt attempt;
     struct conn_kind kinds[2]; /* by is_stream: the real one with another queue */
     const struct conn_kind *real_kinds[2];
+    uint64_t loaded_turn;   /* in which the version that serves took over */
     uint64_t turn, turn_ms; /* how many turns; when the last one began */
     uint64_t hook_count;    /* calls of hooks */
     uint64_t progress;      /* what the last turn had come to */
@@ -212,10 +216,12 @@ static inline struct sim *sim_of_reactor(const struct reactor *reactor)
     return reactor->owner;
 }
 
-/* True if it has set that option for itself. */
-static inline bool sim_has_own(const struct conn *conn, size_t offset)
+/* True if that option may have changed since it was opened: it has set it for itself, or a later
+ * version of the script has. */
+static inline bool sim_may_differ(const struct conn *conn, size_t offset)
 {
-    return conn->own_mask & 1U << offset / sizeof(uint64_t);
+    return conn->own_mask & 1U << offset / sizeof(uint64_t) ||
+           conn->version != conn->service->version;
 }
 
 /* ---- sim_world.c ---- */
@@ -266,7 +272,7 @@ void hosts_fini(struct sim *sim);
 /* ---- sim_spy.c ---- */
 
 /* Puts itself between the services and their hooks. */
-void spy_install(struct sim *sim);
+void spy_install(struct version *version);
 
 /* ---- sim_lua.c ---- */
 

@@ -278,6 +278,8 @@ static int l_done(lua_State *L)
     trace("  %s %llu: %s %s", attempt->op, (unsigned long long)attempt->entry->number,
           lua_toboolean(L, 1) ? "true" : "no",
           lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "");
+    /* A mark that is passed within a turn, and no more at its end, holds messages back as well. */
+    attempt->entry->held_back |= lua_type(L, 2) == LUA_TSTRING || !is_send(attempt->op);
     if (attempt->disturbed)
         return 0;
     if (attempt->was_gone) {

@@ -24,7 +24,8 @@ struct peer *peer_new(struct sim *sim, const struct codec *as)
         return NULL;
     wire->window = windows[dice_below(&sim->dice, ARRAY_LEN(windows))];
     struct peer *peer = &sim->peers[wire - sim->io.wires];
-    *peer = (struct peer){.wire = wire, .as = *as, .talk = 1000};
+    *peer = (struct peer){
+        .wire = wire, .as = *as, .version = sim->version->number, .talk = 1000};
     peer->careful = dice_chance(&sim->dice, 300);
     peer->clean = strcmp(as->ops->name, "raw") != 0;
     if (dice_chance(&sim->dice, 200))
@@ -94,7 +95,8 @@ static bool all_is_consumed(const struct peer *peer)
 static void look_at_framing(struct sim *sim, struct peer *peer)
 {
     const struct conn *conn = conn_of(sim, peer);
-    if (conn && conn->framing && (all_is_consumed(peer) || dice_chance(&sim->dice, 300))) {
+    if (conn && conn->framing != conn->service->framing &&
+        (all_is_consumed(peer) || dice_chance(&sim->dice, 300))) {
         peer->as = conn_framing(conn)->codec;
         peer->clean = false;
     }
@@ -255,7 +257,7 @@ struct host *host_of(struct sim *sim, struct conn *conn)
     conn_peer(conn, &remote);
     conn_local(conn, &local);
     struct host *host = find_host(sim, &remote, local.at.in.sin_addr);
-    SIM_CHECK(conn->service == &sim->packets[host->socket]->net,
+    SIM_CHECK(conn->service == sim->packets[host->socket],
               "a datagram came to another service");
     return host;
 }
@@ -316,8 +318,8 @@ void host_promised(struct host *host, const struct iovec *pieces, size_t count, 
 /* P18: reply bytes to a peer that sent one datagram are bounded. */
 static void check_reply_limit(const struct sim *sim, const struct host *host)
 {
-    const struct script_service *service = sim->packets[host->socket];
-    if (!service->net.reply_limit || !service->net.sessions || host->sent_count > 1)
+    const struct service *service = sim->packets[host->socket];
+    if (!service->reply_limit || !service->sessions || host->sent_count > 1)
         return;
     SIM_CHECK(host->answered_len <= 3 * host->sent_len + 1200,
               "P18: %zu bytes to a peer that sent %zu", host->answered_len, host->sent_len);

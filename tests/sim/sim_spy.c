@@ -90,6 +90,8 @@ static void get_acquainted(struct sim *sim, struct conn *conn, struct entry *ent
     entry->is_stream = conn_is_stream(conn);
     SIM_CHECK(entry->is_stream == (entry->peer != NULL), "number %llu is of another kind",
               (unsigned long long)entry->number);
+    if (entry->is_stream && conn->version != entry->peer->version)
+        entry->peer->clean = false;
     if (!entry->is_stream) {
         entry->host = host_of(sim, conn);
         entry->single = !conn->service->sessions;
@@ -181,7 +183,8 @@ static int find_frame(const struct conn *conn, const struct codec *codec, const 
     uint64_t most = conn_option(conn, offsetof(struct conn_options, max_message));
     int found = frame_decode(codec, front, held, most, frame);
     /* A limit that came down holds for the next message, if this one has begun. */
-    if (found == -EMSGSIZE && sim_has_own(conn, offsetof(struct conn_options, max_message)))
+    if (found == -EMSGSIZE &&
+        sim_may_differ(conn, offsetof(struct conn_options, max_message)))
         found = frame_decode(codec, front, held, CODEC_MESSAGE_MAX, frame);
     return found;
 }
@@ -210,7 +213,7 @@ static void check_message(struct entry *entry, const struct conn *conn, const ch
             is_frame(&frame, front, bytes, len);
     SIM_CHECK(right, "P8: message %s; the peer's bytes are (%d) %s",
               trace_bytes(bytes, len), found, trace_bytes(front, held));
-    entry->switched |= conn->framing != NULL;
+    entry->switched |= conn->framing != conn->service->framing;
     entry->framing_meddled = false;
     const struct part *parts = (const struct part *)(void *)buf_bytes(&entry->peer->parts);
     if (entry->peer->clean && !entry->switched) {
@@ -347,8 +350,8 @@ static const struct conn_ops spy_ops = {
     .on_gone = spy_on_gone,
 };
 
-void spy_install(struct sim *sim)
+void spy_install(struct version *version)
 {
-    for (size_t i = 0; i < sim->version->service_count; i++)
-        sim->version->services[i].net.ops = &spy_ops;
+    for (size_t i = 0; i < version->service_count; i++)
+        version->services[i].net.ops = &spy_ops;
 }

@@ -16,6 +16,7 @@
 #include "script/fault.h"
 #include "script/lib_timer.h"
 #include "script/record.h"
+#include "script/services.h"
 #include "script/source.h"
 #include "script/version.h"
 #include "script/vm.h"
@@ -94,15 +95,14 @@ static uint64_t next_number(struct reactor *reactor)
     return sim_entry_new(sim_of_reactor(reactor))->number;
 }
 
-static struct script_service *service_of_peer(const struct sim *sim,
-                                              const struct peer *peer)
+static struct service *service_of_peer(const struct sim *sim, const struct peer *peer)
 {
     return sim->streams[(peer - sim->peers) & 1];
 }
 
 static void open_stream(struct sim *sim, int fd, struct peer *peer)
 {
-    struct script_service *service = service_of_peer(sim, peer);
+    struct service *service = service_of_peer(sim, peer);
     struct entry *entry = sim_entry_new(sim);
     entry->peer = peer;
     entry->is_stream = true;
@@ -112,7 +112,7 @@ static void open_stream(struct sim *sim, int fd, struct peer *peer)
                                    .transport = TRANSPORT_TCP,
                                    .peer = &peer->wire->from,
                                    .number = entry->number};
-    SIM_CHECK(stream_open(sim->reactor, &service->net, &origin) == 0, "stream_open");
+    SIM_CHECK(stream_open(sim->reactor, service, &origin) == 0, "stream_open");
 }
 
 static void on_accepted(struct listener *listener, int fd, const struct endpoint *from)
@@ -149,18 +149,37 @@ static void on_wake(struct reactor *reactor)
 
 static const struct reactor_ops reactor_ops = {.on_wake = on_wake, .on_notice = on_notice};
 
-static void load_script(struct sim *sim)
+/* Loads the script, and makes it serve in place of the version before. */
+static void load_version(struct sim *sim)
 {
     char *error = NULL;
-    SIM_CHECK(source_open(&sim->source, SIM_ACTOR) == 0, "cannot read %s", SIM_ACTOR);
-    sim->version = version_load(sim->vm, sim->source, 1, LOAD_TIMEOUT_MS, &error);
-    SIM_CHECK(sim->version, "%s", error ? error : "out of memory");
+    struct version *before = sim->version, *version;
+    unsigned number = before ? before->number + 1 : 1;
+    trace("version %u", number);
+    version = version_load(sim->vm, sim->source, number, LOAD_TIMEOUT_MS, &error);
+    SIM_CHECK(version, "%s", error ? error : "out of memory");
+    SIM_CHECK(hook_start(version, before ? before->number : 0, &error), "on_start");
+    spy_install(version);
+    (void)version_switch(version);
+    sim->version = version;
+    sim->loaded_turn = sim->turn;
+    if (!before)
+        return;
+    hook_stop(before, "reload");
+    (void)version_retire(before);
+}
+
+static void load_script(struct sim *sim)
+{
     static const char *const names[] = {"first", "second", "peers", "singles"};
+    SIM_CHECK(source_open(&sim->source, SIM_ACTOR) == 0, "cannot read %s", SIM_ACTOR);
+    source_seal(sim->source);
+    load_version(sim);
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        struct script_service *service = version_service(sim->version, names[i]);
+        struct service *service = services_find(sim->vm, names[i]);
         *(i < 2 ? &sim->streams[i] : &sim->packets[i - 2]) = service;
+        services_hold(service);
     }
-    SIM_CHECK(hook_start(sim->version, &error), "on_start");
 }
 
 static void open_gates(struct sim *sim)
@@ -168,7 +187,7 @@ static void open_gates(struct sim *sim)
     struct in_addr at = {htonl(sim->wildcard ? INADDR_ANY : 0xc0a80001)};
     for (size_t i = 0; i < 2; i++) {
         sim->dgram_fds[i] = sim_dgram_open(&sim->io, at);
-        sim->dgrams[i] = dgram_open(sim->reactor, &sim->packets[i]->net, sim->dgram_fds[i],
+        sim->dgrams[i] = dgram_open(sim->reactor, sim->packets[i], sim->dgram_fds[i],
                                     TRANSPORT_UDP, next_number);
         SIM_CHECK(sim->dgrams[i], "out of memory");
     }
@@ -228,6 +247,7 @@ static void draw_faults(struct sim *sim)
     sim->roughness = rough[dice_below(dice, ARRAY_LEN(rough))];
     sim->clients_wanted = 2 + (unsigned)dice_below(dice, 12);
     sim->memory_fails = dice_chance(dice, 250);
+    sim->reloads = dice_chance(dice, 300) ? (unsigned)dice_below(dice, 40) : 0;
     sim->wildcard = dice_chance(dice, 500);
     sim->datagrams_left = (unsigned)dice_below(dice, 600);
 }
@@ -275,10 +295,8 @@ static struct sim *make(const struct sim_plan *plan)
     SIM_CHECK(sim->vm, "out of memory");
     sim_lua_open(sim);
     load_script(sim);
-    spy_install(sim);
     open_gates(sim);
     hosts_init(sim);
-    lib_timer_start_all(sim->version);
     return sim;
 }
 
@@ -297,7 +315,7 @@ static void new_client(struct sim *sim)
 {
     struct peer *peer;
     size_t index = sim->io.wire_count & 1;
-    peer = peer_new(sim, &sim->streams[index]->net.framing->codec);
+    peer = peer_new(sim, &sim->streams[index]->framing->codec);
     if (!peer)
         return;
     if (dice_chance(&sim->dice, 700) &&
@@ -337,6 +355,8 @@ static void something_else(struct sim *sim)
         order(sim, ORDER_SHUTDOWN);
     else if (roll < 93)
         order(sim, ORDER_ABORT);
+    else if (roll < 93 + sim->reloads && sim->vm->alloc.fail_after == 0)
+        load_version(sim);
     if (sim_sabotages(sim, SABOTAGE_HELD))
         sim->reactor->buffered++;
 }
@@ -433,6 +453,10 @@ static void release(struct sim *sim)
     }
     sim_close(&sim->io, sim->listener_fd);
     SIM_CHECK(sim->io.open_count == 0, "%zu descriptors are left open", sim->io.open_count);
+    for (size_t i = 0; i < 2; i++) {
+        services_release(sim->streams[i]);
+        services_release(sim->packets[i]);
+    }
     fault_close(sim->vm);
     hook_stop(sim->version, "shutdown");
     version_free(sim->version);
@@ -440,7 +464,7 @@ static void release(struct sim *sim)
                   wheel_next_ms(&sim->reactor->wheel) == WHEEL_NEVER,
               "a timer is left");
     vm_free(sim->vm);
-    source_free(sim->source);
+    source_unref(sim->source);
     reactor_free(sim->reactor);
     log_close(sim->log);
     for (size_t i = 0; i < sim->io.wire_count; i++)

@@ -316,8 +316,7 @@ void net_setup(void)
                                    .framing = &net.framing,
                                    .options = conn_options_default,
                                    .sessions = true,
-                                   .reply_limit = true,
-                                   .nodelay = true};
+                                   .reply_limit = true};
 }
 
 void net_teardown(void)

@@ -39,7 +39,7 @@ static const struct reactor_ops ops = {.on_wake = on_wake, .on_notice = on_notic
 static void unload(void)
 {
     version_free(script.version);
-    source_free(script.source);
+    source_unref(script.source);
     script.version = NULL;
     script.source = NULL;
 }
@@ -98,7 +98,7 @@ const char *script_load(const char *text)
 const char *script_start(void)
 {
     char *error;
-    bool ok = hook_start(script.version, &error);
+    bool ok = hook_start(script.version, 0, &error);
     return take_error(error, !ok);
 }
 

@@ -44,7 +44,7 @@ static void teardown(void)
                                         "huge.lua",      "dir.lua",       "lib/own.lua",
                                         "lib/both.lua",  "lib/other.lua", "parts/init.lua",
                                         "parts/one.lua", "lib",           "parts"};
-    source_free(source);
+    source_unref(source);
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
         (void)remove(in_folder(names[i]));
     ck_assert_int_eq(rmdir(folder), 0);
@@ -106,7 +106,7 @@ START_TEST(a_file_that_is_too_big_is_refused)
     ck_assert_int_eq(truncate(in_folder("huge.lua"), SOURCE_FILE_MAX), 0);
     ck_assert_int_eq(source_open(&source, in_folder("huge.lua")), 0);
     ck_assert_uint_eq(source->files[0].len, SOURCE_FILE_MAX);
-    source_free(source);
+    source_unref(source);
     ck_assert_int_eq(truncate(in_folder("huge.lua"), SOURCE_FILE_MAX + 1), 0);
     ck_assert_int_eq(source_open(&source, in_folder("huge.lua")), -EFBIG);
     ck_assert_int_eq(source_open(&source, "/dev/zero"), -EFBIG);
@@ -162,7 +162,7 @@ START_TEST(a_sealed_source_reads_no_file)
 {
     open_main("");
     write_file("own.lua", "own");
-    source->sealed = true;
+    source_seal(source);
     ck_assert_ptr_null(module("own"));
     ck_assert_int_eq(errno, ENOENT);
     ck_assert_uint_eq(source->count, 1);
