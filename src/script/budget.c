@@ -78,8 +78,12 @@ static void on_tick(int number, siginfo_t *info, void *context)
     if (ticks > budget->limit_ticks + STUCK_TICKS) {
         abort_stuck(budget);
     } else if (ticks > budget->limit_ticks) {
+        unsigned excess = ticks - budget->limit_ticks;
         budget->over = 1;
-        lua_sethook(L, on_over, LUA_MASKCOUNT | LUA_MASKCALL, 1);
+        /* Ever more seldom: lua_sethook goes over all levels of the stack, and after a recursion
+         * without end that takes longer than a tick. */
+        if ((excess & (excess - 1)) == 0)
+            lua_sethook(L, on_over, LUA_MASKCOUNT | LUA_MASKCALL, 1);
     } else if (ticks == SLOW_TICKS) {
         lua_sethook(L, on_slow, LUA_MASKCOUNT, 1);
     }

@@ -11,6 +11,46 @@
 #include "script/lib_conn.h"
 #include "script/version.h"
 
+/* More levels than this are a recursion: luaL_traceback counts them all, each time from the top,
+ * which takes seconds where they are hundreds of thousands. */
+#define TRACE_WHOLE 64
+#define TRACE_SHOWN 12
+
+static void add_level(lua_State *L, luaL_Buffer *text, lua_Debug *at)
+{
+    lua_getinfo(L, "Sln", at);
+    if (at->currentline > 0)
+        lua_pushfstring(L, "\n\t%s:%d: in ", at->short_src, at->currentline);
+    else
+        lua_pushfstring(L, "\n\t%s: in ", at->short_src);
+    luaL_addvalue(text);
+    if (*at->namewhat)
+        lua_pushfstring(L, "%s '%s'", at->namewhat, at->name);
+    else if (*at->what == 'm')
+        lua_pushliteral(L, "main chunk");
+    else if (*at->what != 'C')
+        lua_pushfstring(L, "function <%s:%d>", at->short_src, at->linedefined);
+    else
+        lua_pushliteral(L, "?");
+    luaL_addvalue(text);
+}
+
+static void push_traceback(lua_State *L)
+{
+    lua_Debug at;
+    if (!lua_getstack(L, TRACE_WHOLE, &at)) {
+        luaL_traceback(L, L, NULL, 1);
+        return;
+    }
+    luaL_Buffer text;
+    luaL_buffinit(L, &text);
+    luaL_addstring(&text, "stack traceback:");
+    for (int level = 1; level <= TRACE_SHOWN && lua_getstack(L, level, &at); level++)
+        add_level(L, &text, &at);
+    luaL_addstring(&text, "\n\t... (more levels)");
+    luaL_pushresult(&text);
+}
+
 /* The message handler: turns any error value into a table { message, traceback, source, line }
  * while the stack that raised it still stands. */
 static int on_raise(lua_State *L)
@@ -24,7 +64,7 @@ static int on_raise(lua_State *L)
     lua_createtable(L, 0, 4);
     lua_pushvalue(L, -2);
     lua_setfield(L, -2, "message");
-    luaL_traceback(L, L, NULL, 1);
+    push_traceback(L);
     lua_setfield(L, -2, "traceback");
     lua_Debug at;
     for (int level = 1; lua_getstack(L, level, &at); level++) {
