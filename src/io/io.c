@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
@@ -91,6 +92,25 @@ static int io_reserve(struct io *io)
     return (int)result(open("/dev/null", O_RDONLY | O_CLOEXEC));
 }
 
+/* One thread at a time: another would take the descriptor that was given up for its own. An accept
+ * that is not a refusal still may; the spare is gone then, for a connection that is served. */
+static pthread_mutex_t refusing = PTHREAD_MUTEX_INITIALIZER;
+
+static int io_refuse(struct io *io, int fd, int *spare)
+{
+    pthread_mutex_lock(&refusing);
+    close(*spare);
+    int client = io->ops->accept(io, fd, NULL, NULL);
+    /* The number stays taken: in one step it is no longer the client but a spare again. */
+    *spare = client < 0 ? io->ops->reserve(io) : client;
+    if (client >= 0 && dup3(fd, client, O_CLOEXEC) < 0) {
+        close(client);
+        *spare = io->ops->reserve(io);
+    }
+    pthread_mutex_unlock(&refusing);
+    return client < 0 ? client : 0;
+}
+
 static uint64_t io_monotonic_ns(struct io *io)
 {
     (void)io;
@@ -129,6 +149,7 @@ static const struct io_ops system_ops = {
     .set_option = io_set_option,
     .local_address = io_local_address,
     .reserve = io_reserve,
+    .refuse = io_refuse,
     .monotonic_ns = io_monotonic_ns,
     .wall_s = io_wall_s,
     .random = io_random,

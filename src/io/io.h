@@ -37,6 +37,9 @@ struct io_ops {
     int (*local_address)(struct io *io, int fd, struct sockaddr *at, socklen_t *len);
     /* A descriptor to hold for the day when there is no other left. */
     int (*reserve)(struct io *io);
+    /* That day: accepts one connection in place of the spare and closes it. 0; -EAGAIN when nobody
+     * waits, or what accept4(2) answers; *spare may be lost (-1) to another thread. */
+    int (*refuse)(struct io *io, int fd, int *spare);
     /* Nanoseconds of CLOCK_MONOTONIC; seconds since the epoch. */
     uint64_t (*monotonic_ns)(struct io *io);
     double (*wall_s)(struct io *io);

@@ -30,23 +30,15 @@ static void on_rested(struct wheel_timer *timer)
  * instead of left waiting. False: there is none, or nobody waits. */
 static bool refuse_one(struct listener *listener, int error)
 {
-    struct reactor *reactor = listener->reactor;
-    struct io *io = reactor->io;
-    int fd = -1;
-    if (listener->spare >= 0) {
-        io->ops->close(io, listener->spare, 0);
-        fd = io->ops->accept(io, listener->fd, NULL, NULL);
-    }
-    /* The kernel says so at the limit also when nobody waits: that is no refusal. */
-    if (fd != -EAGAIN)
-        reactor_count(reactor, COUNTER_REFUSED_DESCRIPTORS, 1, NULL,
-                      strerrorname_np(error));
+    struct io *io = listener->reactor->io;
     if (listener->spare < 0)
         return false;
-    if (fd >= 0)
-        io->ops->close(io, fd, 0);
-    listener->spare = io->ops->reserve(io);
-    return fd >= 0 && listener->spare >= 0;
+    /* The kernel says so at the limit also when nobody waits: that is no refusal. */
+    int failed = io->ops->refuse(io, listener->fd, &listener->spare);
+    if (!failed)
+        reactor_count(listener->reactor, COUNTER_REFUSED_DESCRIPTORS, 1, NULL,
+                      strerrorname_np(error));
+    return !failed && listener->spare >= 0;
 }
 
 /* True: accept may be called again at once. */

@@ -157,10 +157,18 @@ static void settle_descriptors(struct plan *plan)
     if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
         getrlimit(RLIMIT_NOFILE, &limit);
     uint64_t all = limit.rlim_cur, half = all / 2;
+    uint64_t *max_connections = &plan->version->settings.max_connections;
+    uint64_t most = all - half > DESCRIPTOR_RESERVE ? all - DESCRIPTOR_RESERVE : half;
     plan->descriptor_limit = all;
-    if (plan->version->settings.max_connections == OPTION_UNSET)
-        plan->version->settings.max_connections =
-            all - half > DESCRIPTOR_RESERVE ? all - DESCRIPTOR_RESERVE : half;
+    if (*max_connections != OPTION_UNSET && *max_connections > most)
+        fprintf(stderr,
+                "neap: max_connections is %llu instead of %llu: the limit of file "
+                "descriptors is "
+                "%llu; raise it with ulimit -n or LimitNOFILE\n",
+                (unsigned long long)most, (unsigned long long)*max_connections,
+                (unsigned long long)all);
+    if (*max_connections > most) /* OPTION_UNSET is more than any */
+        *max_connections = most;
 }
 
 int plan_open(struct plan *plan, const struct server_config *config)

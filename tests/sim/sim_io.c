@@ -94,6 +94,16 @@ static int sim_io_reserve(struct io *io)
     return sim->open_count >= sim->fd_limit ? -EMFILE : open_fd(sim, SIM_SPARE);
 }
 
+static int sim_io_refuse(struct io *io, int fd, int *spare)
+{
+    sim_io_close(io, *spare, 0);
+    int client = io->ops->accept(io, fd, NULL, NULL);
+    if (client >= 0)
+        sim_io_close(io, client, 0);
+    *spare = io->ops->reserve(io);
+    return client < 0 ? client : 0;
+}
+
 /* ---- Streams ---- */
 
 static size_t lesser(size_t a, size_t b)
@@ -472,6 +482,7 @@ static const struct io_ops sim_ops = {
     .set_option = sim_io_set_option,
     .local_address = sim_io_local_address,
     .reserve = sim_io_reserve,
+    .refuse = sim_io_refuse,
     .monotonic_ns = sim_io_monotonic_ns,
     .wall_s = sim_io_wall_s,
     .random = sim_io_random,
