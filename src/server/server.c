@@ -20,6 +20,10 @@
 #include "server/plan.h"
 #include "server/worker.h"
 
+/* Signals so soon after the first are the same: timeout(1) signals the process and its group, a
+ * wrapper passes on what the terminal has sent to both. Nobody presses Ctrl-C so fast twice. */
+#define SAME_SIGNAL_MS 100U
+
 /* How long after its order to stop a worker may take to come to its end. */
 #define ABANDON_MS 1000U
 
@@ -30,8 +34,9 @@ struct server {
     unsigned started; /* of them */
     struct endpoint_plan *endpoints;
     size_t endpoint_count;
-    int signals, events; /* signalfd, eventfd */
-    bool signalled;      /* once already */
+    int signals, events;   /* signalfd, eventfd */
+    bool signalled;        /* once already ... */
+    uint64_t signalled_ms; /* ... then */
     bool draining;
     bool abandoned;       /* a worker does not come to its end */
     uint64_t deadline_ms; /* of draining; 0: none */
@@ -86,6 +91,15 @@ static int bind_all(struct server *server)
         }
     }
     return EX_OK;
+}
+
+/* New clients are to be refused, and another server may have the address. Datagram sockets stay for
+ * the last words to their peers. */
+static void close_listeners(struct server *server)
+{
+    for (size_t i = 0; i < server->endpoint_count; i++)
+        if (transport_is_stream(server->endpoints[i].bound.transport))
+            bound_close(&server->endpoints[i].bound);
 }
 
 static void close_sockets(struct server *server)
@@ -204,6 +218,17 @@ static bool wait_event(struct server *server)
     return read(server->signals, &info, sizeof info) == (ssize_t)sizeof info;
 }
 
+/* As wait_event, but a signal that comes with another is that one. */
+static bool wait_signal(struct server *server)
+{
+    if (!wait_event(server) ||
+        (server->signalled && now_ms() - server->signalled_ms < SAME_SIGNAL_MS))
+        return false;
+    server->signalled = true;
+    server->signalled_ms = now_ms();
+    return true;
+}
+
 static int start_workers(struct server *server)
 {
     struct workers *workers = &server->workers;
@@ -238,7 +263,7 @@ static int start_workers(struct server *server)
 static void await_state(struct server *server, enum worker_state state)
 {
     while (!server->signalled && !all_at_least(server, state))
-        server->signalled = wait_event(server);
+        (void)wait_signal(server);
 }
 
 /* All have loaded and run on_start, or none serves. */
@@ -385,12 +410,13 @@ static int serve(struct server *server)
         const char *asked = stop_asked(server);
         if (!server->draining && (server->signalled || asked))
             start_draining(server, asked ? asked : "");
-        bool signalled = wait_event(server);
-        if (signalled && server->signalled) {
+        if (server->draining && all_at_least(server, WORKER_DRAINING))
+            close_listeners(server);
+        bool was_signalled = server->signalled;
+        if (wait_signal(server) && was_signalled) {
             end_at_once(server);
             return EXIT_FAILURE;
         }
-        server->signalled |= signalled;
         if (server->deadline_ms && time_left(server) == 0) {
             log_printf(server->log, LOG_ERROR,
                        "a hook does not return: stopped without its worker");

@@ -236,6 +236,12 @@ static void on_closed(struct reactor *reactor, const struct conn *conn)
 
 /* ---- Orders ---- */
 
+static void set_state(struct worker *worker, enum worker_state state)
+{
+    atomic_store(&worker->state, state);
+    worker->shared->notify(worker->shared->owner, NULL);
+}
+
 static void stop_gates(struct own *own)
 {
     for (size_t i = 0; i < own->worker->shared->endpoint_count; i++) {
@@ -257,6 +263,7 @@ static void drain(struct own *own)
         return;
     own->draining = true;
     stop_gates(own);
+    set_state(own->worker, WORKER_DRAINING);
     hook_stop(own->version, "shutdown");
     lib_timer_stop_all(own->version);
     conn_shutdown_all(own->reactor);
@@ -367,12 +374,6 @@ static bool open_gate(struct own *own, size_t index)
     }
     gate->dgram = dgram_open(own->reactor, gate->service, fd, gate->transport, next_number);
     return gate->dgram != NULL;
-}
-
-static void set_state(struct worker *worker, enum worker_state state)
-{
-    atomic_store(&worker->state, state);
-    worker->shared->notify(worker->shared->owner, NULL);
 }
 
 static void serve(struct own *own)

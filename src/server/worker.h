@@ -52,6 +52,7 @@ enum worker_state {
     WORKER_READY,  /* loaded, on_start has run; waits for the word */
     WORKER_FAILED, /* see `error`; nothing was served */
     WORKER_SERVING,
+    WORKER_DRAINING, /* it accepts no more */
     WORKER_DONE,
 };
 

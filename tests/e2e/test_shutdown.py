@@ -132,6 +132,25 @@ class Signals(ShutdownTest):
         self.assertLess(time.monotonic() - start, 5)
         self.assertRegex(server.events()[-1], r"^disconnect shutdown \d+ bytes not delivered$")
 
+    def test_addresses_are_free_while_it_drains(self):
+        """New clients are refused at once, and another server may take over."""
+        path = self.folder() / "socket"
+        server = self.serve(
+            big("drain_timeout = 60, linger = 60,"), listen=["tcp://127.0.0.1:0", f"unix://{path}"]
+        )
+        client = self.client(server.address, receive_buffer=4096).send(b"big 16\n")
+        server.wait_log('"queued true"')
+        server.interrupt()
+        server.wait_log("stopping")
+        deadline = time.monotonic() + 10
+        while path.exists():  # until the workers have stopped accepting
+            self.assertLess(time.monotonic(), deadline)
+        with self.assertRaises(ConnectionRefusedError):
+            Client(server.address)
+        other = self.serve(big(), listen=server.address)
+        self.assertEqual(self.client(other.address).ask(b"hello\n"), b"hello\n")
+        client.close()
+
     def test_a_second_signal_ends_at_once(self):
         for first, second in ((signal.SIGTERM, signal.SIGINT), (signal.SIGINT, signal.SIGINT)):
             with self.subTest(first=first, second=second):
@@ -140,6 +159,9 @@ class Signals(ShutdownTest):
                 server.wait_log('"queued true"')
                 server.interrupt(first)
                 server.wait_log("stopping")
+                server.interrupt(second)  # so soon it is the same signal, sent twice
+                threading.Event().wait(0.2)
+                self.assertIsNone(server.process.poll())
                 start = time.monotonic()
                 self.assertEqual(server.stop(second), 1)
                 self.assertLess(time.monotonic() - start, 5)
