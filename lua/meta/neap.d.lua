@@ -25,7 +25,7 @@
 ---@field host? string
 --- Another name for `host`, for unix and unixgram.
 ---@field path? string
---- 0 to 65535; 0 takes a free port. Default: 0.
+--- 0 to 65535; 0 takes a free port. For tcp and udp it must be there.
 ---@field port? integer
 
 --- Why a connection ended, in one word.

@@ -110,22 +110,36 @@ static void explain(const struct scan *scan, int value)
         snprintf(scan->why, FLAGS_WHY_MAX, "--%s takes no value",
                  flag ? flag->name : "help");
     else if (optopt)
-        snprintf(scan->why, FLAGS_WHY_MAX, "unknown flag '-%c'", optopt);
+        snprintf(scan->why, FLAGS_WHY_MAX,
+                 "unknown flag '-%c'; words that begin with a dash stand behind --",
+                 optopt);
     else
         explain_unknown_long(scan, scan->line->argv[optind - 1] + 2);
 }
 
+/* The word that getopt_long took `letter` from: it has moved on if that was the last one there. */
+static const char *word_of(const struct scan *scan, int letter)
+{
+    const char *before = scan->line->argv[optind - 1];
+    size_t len = strlen(before);
+    bool ended = len > 1 && before[0] == '-' && before[len - 1] == letter;
+    return ended ? before : scan->line->argv[optind];
+}
+
 static int look(struct scan *scan)
 {
+    const char *wrong = NULL; /* the first word that is not understood */
     int rc = 0;
     int value;
     optind = 0; /* glibc: begin anew, also after another command line */
     while ((value = getopt_long(scan->line->argc, scan->line->argv, scan->letters,
                                 scan->longs, NULL)) != -1) {
-        if (value == 'h' || value == LONG_HELP)
+        /* "-dash" is no request for help, but a text that begins with a dash. */
+        if (value == LONG_HELP || (value == 'h' && word_of(scan, 'h') != wrong))
             return -ECANCELED;
         if ((value == '?' || value == ':') && rc == 0) {
             rc = -ENOENT;
+            wrong = optopt && optopt < LONG_FIRST ? word_of(scan, optopt) : NULL;
             explain(scan, value);
         }
     }

@@ -310,6 +310,12 @@ static int parse_bare(struct addr *addr, struct span body, const struct source *
                       "no address; write a port, or one as in 'tcp://127.0.0.1:4343'");
     if (body.len >= 8 && memcmp(body.at, "systemd:", 8) == 0)
         return refuse(source, "'systemd:' is not supported yet");
+    if (body.at[0] == '*')
+        return refuse(
+            source, "no host; all interfaces are 'tcp://0.0.0.0%.*s' and 'tcp://[::]%.*s'",
+            SPAN(span_from(body, 1)), SPAN(span_from(body, 1)));
+    if (body.at[0] == '-')
+        return refuse(source, "a port is 0 to 65535");
     return refuse(source, "no transport; did you mean 'tcp://%.*s'?", SPAN(body));
 }
 

@@ -13,27 +13,49 @@
 /* Tries to find a port that is free on both addresses of `localhost`. */
 #define FREE_PORT_TRIES 32
 
-static int fail(char *why, int error, const char *address, const char *what)
+static bool is_inet(enum transport transport)
 {
-    const char *cure = "";
-    if (error == EADDRINUSE)
-        cure = " (is another server running there?)";
-    else if (error == EACCES)
-        cure = " (a port below 1024, or the path, needs more rights)";
-    else if (error == EADDRNOTAVAIL)
-        cure = " (no interface of this machine has that address)";
-    snprintf(why, BIND_WHY_MAX, "cannot %s %s: %s%s", what, address, strerror(error), cure);
+    return transport == TRANSPORT_TCP || transport == TRANSPORT_UDP;
+}
+
+/* What may help; "" where the error says it all. */
+static const char *cure_of(int error, const struct addr *addr)
+{
+    bool local = !is_inet(addr->transport) && addr->transport != TRANSPORT_FD;
+    switch (error) {
+    case EADDRINUSE:
+        return " (is another server running there, or is the address given twice?)";
+    case EACCES:
+    case EPERM:
+        return local ? " (the folder, or a file in the way, belongs to somebody else)"
+                     : " (a port below 1024 needs more rights: CAP_NET_BIND_SERVICE)";
+    case EADDRNOTAVAIL:
+        return " (no interface of this machine has that address)";
+    case ENOENT:
+        return " (its folder does not exist)";
+    case EBADF:
+        return " (the parent process must hand it down open)";
+    case ENOTSOCK:
+        return " (it must be a socket)";
+    case EEXIST:
+        return " (a file that is no socket)";
+    default:
+        return "";
+    }
+}
+
+static int fail(char *why, int error, const struct addr *addr)
+{
+    char text[ADDR_TEXT_MAX];
+    addr_format(addr, text);
+    snprintf(why, BIND_WHY_MAX, "cannot listen on %s: %s%s", text, strerror(error),
+             cure_of(error, addr));
     return -error;
 }
 
 static int set_int(int fd, int level, int name, int value)
 {
     return setsockopt(fd, level, name, &value, sizeof value) < 0 ? -errno : 0;
-}
-
-static bool is_inet(enum transport transport)
-{
-    return transport == TRANSPORT_TCP || transport == TRANSPORT_UDP;
 }
 
 /* What accepted sockets inherit, so that accepting one costs no further call. */
@@ -329,8 +351,6 @@ static int bind_fd(const struct addr *addr, const struct bind_options *options,
 int bind_open(const struct addr *addr, const struct bind_options *options,
               struct bound out[BOUND_MAX], char why[BIND_WHY_MAX])
 {
-    char text[ADDR_TEXT_MAX];
-    addr_format(addr, text);
     int count;
     if (addr->transport == TRANSPORT_FD)
         count = bind_fd(addr, options, out);
@@ -338,12 +358,7 @@ int bind_open(const struct addr *addr, const struct bind_options *options,
         count = bind_inet_all(addr, options, out);
     else
         count = bind_unix(addr, options, out);
-    if (count == -EEXIST) {
-        snprintf(why, BIND_WHY_MAX,
-                 "cannot listen on %s: there is a file that is no socket", text);
-        return count;
-    }
-    return count < 0 ? fail(why, -count, text, "listen on") : count;
+    return count < 0 ? fail(why, -count, addr) : count;
 }
 
 void bound_close(struct bound *bound)

@@ -112,21 +112,44 @@ static const struct {
                   {"unix", TRANSPORT_UNIX},
                   {"unixgram", TRANSPORT_UNIXGRAM}};
 
+static const char *const address_keys[] = {"transport", "host", "port", "path"};
+
+static bool check_address_keys(lua_State *L, int index, char *why)
+{
+    for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
+        const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
+        bool known = false;
+        for (size_t i = 0; i < ARRAY_LEN(address_keys); i++)
+            known |= strcmp(address_keys[i], key) == 0;
+        if (known)
+            continue;
+        const char *near = text_nearest(key, address_keys, ARRAY_LEN(address_keys));
+        snprintf(why, ADDR_WHY_MAX, "unknown key '%.40s' in an address table%s%s%s", key,
+                 near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+        return false;
+    }
+    return true;
+}
+
 /* { transport = "tcp", host = h, port = p } or { transport = "unix", path = p } */
 static int read_address_table(lua_State *L, int index, struct addr *addr, char *why)
 {
+    if (!check_address_keys(L, index, why))
+        return -1;
     lua_getfield(L, index, "transport");
     const char *name = luaL_optstring(L, -1, "tcp");
     const char *host =
         lua_getfield(L, index, "host") == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
     if (!host && lua_getfield(L, index, "path") == LUA_TSTRING)
         host = lua_tostring(L, -1);
+    bool local = strncmp(name, "unix", 4) == 0;
     lua_getfield(L, index, "port");
-    lua_Integer port = luaL_optinteger(L, -1, 0);
+    lua_Integer port = local ? 0 : lua_isinteger(L, -1) ? lua_tointeger(L, -1) : -1;
     if (!host || port < 0 || port > 65535) {
-        snprintf(why, ADDR_WHY_MAX,
-                 "an address table needs a host and a port from 0 to 65535, "
-                 "or a path");
+        snprintf(
+            why, ADDR_WHY_MAX,
+            "an address table needs a host and a port from 0 (a free one) to 65535, or a "
+            "path");
         return -1;
     }
     for (size_t i = 0; i < ARRAY_LEN(transports); i++)

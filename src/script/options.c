@@ -190,8 +190,8 @@ static void push_expected(lua_State *L, const struct option *option)
                         (lua_Integer)option->least, (lua_Integer)option->most);
         return;
     case OPTION_SECONDS:
-        lua_pushfstring(L, "seconds from %f to %f", (double)option->least / 1e3,
-                        (double)option->most / 1e3);
+        lua_pushfstring(L, "a number of seconds, like 30, from %f to %f",
+                        (double)option->least / 1e3, (double)option->most / 1e3);
         return;
     case OPTION_COUNT:
         lua_pushfstring(L, "a whole number from %I to %I%s", (lua_Integer)option->least,

@@ -14,6 +14,7 @@ NEAP_BIN is the binary, NEAP_SOURCE_DIR the tree.
 """
 
 import contextlib
+import ctypes
 import fcntl
 import json
 import os
@@ -32,6 +33,7 @@ from pathlib import Path
 NEAP = os.environ["NEAP_BIN"]
 SOURCE = Path(os.environ.get("NEAP_SOURCE_DIR", Path(__file__).resolve().parents[2]))
 EXAMPLES = SOURCE / "examples"
+LIBC = ctypes.CDLL(None)
 DEADLINE = 30  # seconds: far more than anything here takes
 RECEIVED_MAX = 256 << 20
 LOOPBACK = "tcp://127.0.0.1:0"
@@ -85,6 +87,13 @@ def is_safe(line):
     return re.fullmatch("[ -~]*", line)
 
 
+def die_with_parent(then):
+    """In the child: a server that never ends must not outlive a test that was killed."""
+    LIBC.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    if then:
+        then()
+
+
 class Server:
     started = []  # those of the running test, whose logs are shown if it fails
 
@@ -117,8 +126,10 @@ class Server:
         for address in listen:
             words += ["--listen", address]
         self.words = [*words, *map(str, args)]
+        given = options.pop("preexec_fn", None)
         self.process = subprocess.Popen(
             self.words,
+            preexec_fn=lambda: die_with_parent(given),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -197,6 +208,19 @@ class Server:
 
     def interrupt(self, number=signal.SIGINT):
         self.process.send_signal(number)
+
+    def suspend(self):
+        """SIGSTOP, and waits until no thread runs any more."""
+        self.interrupt(signal.SIGSTOP)
+        threads = Path(f"/proc/{self.process.pid}/task")
+        end = time.monotonic() + DEADLINE
+        while any(
+            (thread / "stat").read_text().rpartition(")")[2].split()[0] != "T"
+            for thread in threads.iterdir()
+        ):
+            if time.monotonic() > end:
+                raise AssertionError(f"it does not stop\n{self}")
+            os.sched_yield()
 
     def stop(self, number=signal.SIGTERM):
         """Asks it to stop, if it still runs, and waits for the end; its exit status."""

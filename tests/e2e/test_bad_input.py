@@ -89,11 +89,11 @@ class Scripts(BadInputTest):
         r"  --> main.lua:1\n",
         "return { on_start = 'x' }": "'on_start' must be a function, not a string",
         # options
-        "return { idle_timeout = '5' }": "'idle_timeout' must be seconds .*, not \"5\"",
-        "return { idle_timeout = -1 }": "'idle_timeout' must be seconds",
-        "return { idle_timeout = 0/0 }": "'idle_timeout' must be seconds",
-        "return { idle_timeout = 1/0 }": "'idle_timeout' must be seconds",
-        "return { idle_timeout = true }": "'idle_timeout' must be seconds .*, not true",
+        "return { idle_timeout = '5' }": "'idle_timeout' must be a number of seconds,.*, not \"5\"",
+        "return { idle_timeout = -1 }": "'idle_timeout' must be a number of seconds",
+        "return { idle_timeout = 0/0 }": "'idle_timeout' must be a number of seconds",
+        "return { idle_timeout = 1/0 }": "'idle_timeout' must be a number of seconds",
+        "return { idle_timeout = true }": "'idle_timeout' must be a number of seconds,.*, not true",
         "return { max_message = 0 }": "'max_message' must be a size",
         "return { max_message = '16X' }": "'max_message' must be a size .*, not \"16X\"",
         "return { max_message = 1.5 }": "'max_message' must be a size .*, not 1.5",
@@ -134,7 +134,9 @@ class Scripts(BadInputTest):
         "return { listen = 'tcp://:80' }": "listen: ",
         "return { listen = 'tcp://127.0.0.1:0?bcklog=5' }": r"did you mean 'backlog'\?",
         "return { listen = { true } }": "'listen' must be an address",
-        "return { listen = { host = '::1' } , framing = 'x' }": "unknown framing",
+        "return { listen = { host = '::1', port = 0 } , framing = 'x' }": "unknown framing",
+        "return { listen = { host = '::1' } }": "needs a host and a port",
+        "return { listen = { host = '::1', prt = 4343 } }": "unknown key 'prt'.*did you mean 'port'",
         "return { listen = { transport = 'tpc', host = '::1', port = 1 } }": "transport must be",
         "return { listen = 'unix://" + "x" * 200 + "' }": "listen: ",
         # socket options
@@ -237,7 +239,7 @@ class Addresses(BadInputTest):
                     self.assertEqual(
                         error,
                         f"neap: cannot listen on {address}: Address already in use (is another "
-                        "server running there?)\n",
+                        "server running there, or is the address given twice?)\n",
                     )
 
     def test_a_port_that_is_taken_gives_the_others_back(self):
@@ -593,15 +595,23 @@ class Descriptors(BadInputTest):
         server.stop()
         self.assertRegex("\n".join(server.lines), f'msg="{message}".* count=')
 
+    def test_more_connections_than_descriptors(self):
+        """What the script says is no promise that the system keeps."""
+        server = self.serve(
+            "return { max_connections = 100000 }",
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256)),
+        )
+        server.wait_log("max_connections is 192 instead of 100000: .* ulimit -n")
+
     def test_the_limit_that_follows_from_the_descriptors(self):
         self.check("", "refused a connection: max_connections reached", 192, 192)
 
     def test_no_descriptors_at_all(self):
         self.check(
-            "max_connections = 100000,",
+            "on_start = function() local t = {} for i = 1, 100 do t[i] = io.open('/dev/null') end require('neap').keep('files', t) end,",
             "refused a connection: out of file descriptors",
-            200,
-            256,
+            100,
+            150,
         )
 
 
@@ -705,6 +715,25 @@ class HookTimeout(BadInputTest):
         "metamethod": "local t = setmetatable({}, { __index = function() while true do end end })"
         " return t.x",
     }
+
+    def test_recursion_without_end(self):
+        """P4: no time goes into counting hundreds of thousands of levels."""
+        server = self.serve(
+            """return { framing = "line",
+              on_message = function(conn, text)
+                local f, g
+                f = function() return 1 + (g and g() or f()) end
+                if text == "two" then g = function() return 1 + f() end end
+                if text == "pcall" then return tostring(pcall(f)) end
+                return f()
+              end }"""
+        )
+        for text in (b"one\n", b"two\n", b"pcall\n"):
+            start = time.monotonic()
+            client = self.client(server.address).send(text)
+            client.receive_all()
+            self.assertLess(time.monotonic() - start, 10 if is_sanitized() else 2)
+        self.assertTrue(server.count_log("hook_timeout|stack overflow"))
 
     def test_loops(self):
         rows = ", ".join(f"{name} = function(conn) {code} end" for name, code in self.LOOPS.items())

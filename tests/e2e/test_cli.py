@@ -124,7 +124,9 @@ class Usage(CliTest):
             64, "unknown flag '--lissen'; did you mean '--listen'?", "run", "--lissen", "4343"
         )
         self.fails(64, "unknown flag '--nonsense'; try 'neap help run'", "--nonsense")
-        self.fails(64, "unknown flag '-z'; try 'neap help send'", "send", "-z")
+        dash = "words that begin with a dash stand behind --"
+        self.fails(64, f"unknown flag '-z'; {dash}; try 'neap help send'", "send", "-z")
+        self.fails(64, f"unknown flag '-d'; {dash}; try 'neap help send'", "send", "1", "-dash")
 
     def test_flag_without_its_value_or_with_one_too_many(self):
         self.fails(64, "--workers wants N|auto after it; try 'neap help run'", "--workers")

@@ -32,7 +32,7 @@ class DatagramTest(NeapTest):
 
     def hold(self, server):
         """What is sent now is found in one batch."""
-        server.interrupt(signal.SIGSTOP)
+        server.suspend()
 
     def go_on(self, server):
         server.interrupt(signal.SIGCONT)

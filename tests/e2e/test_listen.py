@@ -106,7 +106,7 @@ class Kinds(ListenTest):
                 """listen = {
                   "tcp://127.0.0.1:0",
                   0,
-                  { host = "127.0.0.1" },
+                  { host = "127.0.0.1", port = 0 },
                   { transport = "tcp", host = "::1", port = 0 },
                   { transport = "udp", host = "127.0.0.1", port = 0 },
                   { transport = "unix", path = PATH },
@@ -254,7 +254,7 @@ class Unix(ListenTest):
         for path in (self.path, folder, link):
             status, error = run("run", "-e", echo(), "--listen", f"unix://{path}")
             self.assertEqual(status, 71)
-            self.assertIn(f"cannot listen on unix://{path}: there is a file that is no socket", error)
+            self.assertIn(f"cannot listen on unix://{path}: File exists (a file that is no socket)", error)
         self.assertEqual(self.path.read_text(), "precious")
         self.assertTrue(link.is_symlink())
 

@@ -302,7 +302,7 @@ class ManyClients(ProgramTest):
         script = (EXAMPLES / "many_clients.lua").read_text()
         script = script.replace("localhost:4343?backlog=128", "127.0.0.1:0?backlog=7")
         server = self.serve(script, listen=None)
-        server.interrupt(signal.SIGSTOP)
+        server.suspend()
         waiting = []
         for _ in range(20):
             client = socket.socket()

@@ -106,7 +106,7 @@ static const struct {
     {"systemd://web", "'systemd:' is not supported yet"},
     {"", "no address; write a port, or one as in 'tcp://127.0.0.1:4343'"},
     {"127.0.0.1:80", "no transport; did you mean 'tcp://127.0.0.1:80'?"},
-    {"-1", "no transport; did you mean 'tcp://-1'?"},
+    {"-1", "a port is 0 to 65535"},
     {"65536", "port 65536 is out of range (0 to 65535)"},
     /* hosts */
     {"tcp://:80", "no host; write 127.0.0.1, or 0.0.0.0 or [::] for everyone"},
@@ -147,6 +147,7 @@ static const struct {
     /* descriptors */
     {"fd://", "'' is not a descriptor's number; write one, as in 'fd://3'"},
     {"fd://stdin", "'stdin' is not a descriptor's number; write one, as in 'fd://3'"},
+    {"*:80", "no host; all interfaces are 'tcp://0.0.0.0:80' and 'tcp://[::]:80'"},
     {"fd://-1", "'-1' is not a descriptor's number; write one, as in 'fd://3'"},
     {"fd://3/", "'3/' is not a descriptor's number; write one, as in 'fd://3'"},
     {"fd://2147483648",

@@ -168,13 +168,14 @@ START_TEST(what_is_not_understood_is_explained_and_nothing_is_set)
         {"-s --hepl", "unknown flag '--hepl'; did you mean '--help'?"},
         {"-s --nonsense", "unknown flag '--nonsense'"},
         {"-s --sw", "'--sw' may be '--switch' or '--switch-off'"},
-        {"-s -z", "unknown flag '-z'"},
-        {"-sz", "unknown flag '-z'"},
+        {"-s -z", "unknown flag '-z'; words that begin with a dash stand behind --"},
+        {"-sz", "unknown flag '-z'; words that begin with a dash stand behind --"},
         {"-s --word", "--word wants WORD after it"},
         {"-s -w", "--word wants WORD after it"},
         {"-s --switch-off=1", "--switch-off takes no value"},
         {"-s --help=1", "--help takes no value"},
-        {"-z --nonsense", "unknown flag '-z'"},
+        {"-z --nonsense",
+         "unknown flag '-z'; words that begin with a dash stand behind --"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         assert_number(cases[i].line, parse(cases[i].line), -ENOENT);

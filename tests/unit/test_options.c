@@ -175,15 +175,15 @@ START_TEST(seconds)
     reads("linger", "0.25", 250);
     reads("linger", "0.0001", 1); /* never rounded to none */
     reads("linger", "86400 * 366", 366ULL * 86400000);
-    refuses("linger", "86400 * 366 + 1", "seconds from 0");
-    refuses("linger", "-1", "seconds from 0");
+    refuses("linger", "86400 * 366 + 1", "seconds, like 30, from 0");
+    refuses("linger", "-1", "seconds, like 30, from 0");
     refuses("linger", "0/0", "seconds");
     refuses("linger", "1/0", "seconds");
     refuses("linger", "'5'", "not \"5\"");
     refuses("linger", "'5s'", "not \"5s\"");
-    refuses("hook_timeout", "0.009", "seconds from 0.01");
+    refuses("hook_timeout", "0.009", "seconds, like 30, from 0.01");
     reads("hook_timeout", "0.01", 10);
-    refuses("load_timeout", "0", "seconds from 0.1");
+    refuses("load_timeout", "0", "seconds, like 30, from 0.1");
 }
 END_TEST
 
