@@ -40,6 +40,7 @@
 ---| "oversize"  # A message is longer than `max_message`; the detail is the framing's name.
 ---| "full"      # The peer does not read; the detail is `max_output` or `max_buffered`.
 ---| "limit"     # A datagram peer made room for another; the detail is `max_peers`.
+---| "kicked"    # `neap kick`.
 ---| "shutdown"  # The server stops; the detail is `drain_timeout` if that ran out.
 
 --- What can go wrong at run time gives nil, a message for people and a code for programs.
@@ -226,7 +227,9 @@
 --- until then, nil at the start of the server. If it raises, the server does not start, or goes on with
 --- the version before.
 ---@field on_start? fun(previous: integer|nil)
---- The server stops; `reason` is `"shutdown"`. This worker's connections are closed after it.
+--- This version serves no longer: another one has taken over (`reason` is `"reload"`), and the
+--- timers of this one end after it; or the server stops (`"shutdown"`), and this worker's connections
+--- are closed after it.
 ---@field on_stop? fun(reason: string)
 --- Each log record of this worker. A string takes the place of the line, false drops it. Not called
 --- for what is logged inside it. If it raises, the line is written as if it were not there.

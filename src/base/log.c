@@ -150,6 +150,11 @@ void log_set_level(struct log *log, enum log_level level)
     atomic_store_explicit(&log->level, (int)level, memory_order_relaxed);
 }
 
+enum log_level log_level_of(const struct log *log)
+{
+    return (enum log_level)atomic_load_explicit(&log->level, memory_order_relaxed);
+}
+
 bool log_is_enabled(const struct log *log, enum log_level level)
 {
     return (int)level >= atomic_load_explicit(&log->level, memory_order_relaxed);

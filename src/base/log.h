@@ -66,6 +66,7 @@ void log_close(struct log *log);
 
 /* The least level that is written (LOG_INFO at first). Any thread. */
 void log_set_level(struct log *log, enum log_level level);
+enum log_level log_level_of(const struct log *log);
 bool log_is_enabled(const struct log *log, enum log_level level);
 enum log_format log_format_of(const struct log *log);
 

@@ -119,7 +119,8 @@ void admission_leave(struct admission *admission, const struct endpoint *peer)
         return;
     struct in6_addr address = address_of(peer);
     pthread_mutex_lock(&admission->lock);
-    struct entry *entry = find(bucket_of(admission, &address), &address);
+    struct entry *entry =
+        admission->buckets ? find(bucket_of(admission, &address), &address) : NULL;
     if (entry && --entry->count == 0) {
         list_remove(&entry->node);
         free(entry);
@@ -127,27 +128,56 @@ void admission_leave(struct admission *admission, const struct endpoint *peer)
     pthread_mutex_unlock(&admission->lock);
 }
 
+static void forget_addresses(struct admission *admission)
+{
+    for (size_t i = 0; i < BUCKETS; i++)
+        LIST_FOREACH (&admission->buckets[i], node) {
+            list_remove(node);
+            free(container_of(node, struct entry, node));
+        }
+}
+
+/* With an empty table of addresses, if there is to be one. */
+static int set_per_ip(struct admission *admission, uint64_t per_ip)
+{
+    if (per_ip && !admission->buckets) {
+        admission->buckets = malloc(BUCKETS * sizeof *admission->buckets);
+        if (!admission->buckets)
+            return -ENOMEM;
+        for (size_t i = 0; i < BUCKETS; i++)
+            list_init(&admission->buckets[i]);
+    } else if (per_ip && admission->limits.per_ip == 0) {
+        forget_addresses(admission);
+    }
+    admission->limits.per_ip = per_ip;
+    return 0;
+}
+
+void admission_set_limits(struct admission *admission,
+                          const struct admission_limits *limits)
+{
+    pthread_mutex_lock(&admission->lock);
+    admission->limits.max_connections = limits->max_connections;
+    admission->limits.accept_rate = limits->accept_rate;
+    (void)set_per_ip(admission, limits->per_ip);
+    pthread_mutex_unlock(&admission->lock);
+}
+
 int admission_init(struct admission *admission, const struct admission_limits *limits,
                    uint64_t seed)
 {
-    *admission = (struct admission){.limits = *limits, .seed = seed};
+    *admission = (struct admission){.seed = seed};
+    admission->limits.max_connections = limits->max_connections;
+    admission->limits.accept_rate = limits->accept_rate;
     admission->tokens = (double)limits->accept_rate;
     pthread_mutex_init(&admission->lock, NULL);
-    if (!limits->per_ip)
-        return 0;
-    admission->buckets = malloc(BUCKETS * sizeof *admission->buckets);
-    if (!admission->buckets)
-        return -ENOMEM;
-    for (size_t i = 0; i < BUCKETS; i++)
-        list_init(&admission->buckets[i]);
-    return 0;
+    return set_per_ip(admission, limits->per_ip);
 }
 
 void admission_fini(struct admission *admission)
 {
-    for (size_t i = 0; admission->buckets && i < BUCKETS; i++)
-        LIST_FOREACH (&admission->buckets[i], node)
-            free(container_of(node, struct entry, node));
+    if (admission->buckets)
+        forget_addresses(admission);
     free(admission->buckets);
     pthread_mutex_destroy(&admission->lock);
 }

@@ -17,9 +17,9 @@
 #include "net/counters.h"
 
 struct admission_limits {
-    uint64_t max_connections;
-    uint64_t per_ip;      /* 0: none */
-    uint64_t accept_rate; /* connections a second, from all addresses; 0: none */
+    _Atomic uint64_t max_connections;
+    _Atomic uint64_t per_ip;      /* 0: none */
+    _Atomic uint64_t accept_rate; /* connections a second, from all addresses; 0: none */
 };
 
 struct admission {
@@ -35,6 +35,10 @@ struct admission {
 /* 0 or -ENOMEM. `seed` keeps peers from choosing addresses that share a bucket. */
 MUST_CHECK int admission_init(struct admission *admission,
                               const struct admission_limits *limits, uint64_t seed);
+/* From now on; any thread. Connections that are there already are not counted by a per_ip where
+ * there was none. Without memory for that, there is none. */
+void admission_set_limits(struct admission *admission,
+                          const struct admission_limits *limits);
 void admission_fini(struct admission *admission);
 
 /* COUNTER_COUNT: admitted, and admission_leave must follow; else what refuses it. */

@@ -61,11 +61,10 @@ static int set_int(int fd, int level, int name, int value)
 /* What accepted sockets inherit, so that accepting one costs no further call. */
 static void set_stream_options(int fd, const struct bind_options *options)
 {
-    if (options->nodelay)
-        (void)set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    (void)set_int(fd, IPPROTO_TCP, TCP_NODELAY, options->nodelay);
+    (void)set_int(fd, SOL_SOCKET, SO_KEEPALIVE, options->keepalive_s > 0);
     if (!options->keepalive_s)
         return;
-    (void)set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
     (void)set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, (int)options->keepalive_s);
     (void)set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, 10);
 }
@@ -359,6 +358,15 @@ int bind_open(const struct addr *addr, const struct bind_options *options,
     else
         count = bind_unix(addr, options, out);
     return count < 0 ? fail(why, -count, addr) : count;
+}
+
+void bound_set_options(struct bound *bound, const struct bind_options *options)
+{
+    for (size_t i = 0; i < bound->fd_count; i++) {
+        if (bound->transport == TRANSPORT_TCP)
+            set_stream_options(bound->fds[i], options);
+        (void)set_script_options(bound->fds[i], options);
+    }
 }
 
 void bound_close(struct bound *bound)

@@ -46,6 +46,9 @@ struct bound {
 MUST_CHECK int bind_open(const struct addr *addr, const struct bind_options *options,
                          struct bound out[BOUND_MAX], char why[BIND_WHY_MAX]);
 
+/* Sets the options that connections inherit anew, as far as the system lets. */
+void bound_set_options(struct bound *bound, const struct bind_options *options);
+
 void bound_close(struct bound *bound);
 
 #endif

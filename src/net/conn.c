@@ -39,6 +39,7 @@ const char *const conn_reason_names[REASON_COUNT] = {
     [REASON_ERROR] = "error",       [REASON_MALFORMED] = "malformed",
     [REASON_OVERSIZE] = "oversize", [REASON_FULL] = "full",
     [REASON_LIMIT] = "limit",       [REASON_SHUTDOWN] = "shutdown",
+    [REASON_KICKED] = "kicked",
 };
 
 /* COUNTER_COUNT: this reason has no counter of its own. */
@@ -55,6 +56,7 @@ static const enum counter reason_counters[REASON_COUNT] = {
     [REASON_FULL] = COUNTER_CLOSED_FULL,
     [REASON_LIMIT] = COUNTER_CLOSED_LIMIT,
     [REASON_SHUTDOWN] = COUNTER_COUNT,
+    [REASON_KICKED] = COUNTER_COUNT,
 };
 
 const struct conn_options conn_options_default = {
@@ -722,7 +724,7 @@ int conn_init(struct conn *conn, const struct conn_kind *kind, struct reactor *r
     conn->kind = kind;
     conn->reactor = reactor;
     conn->service = service;
-    conn->active_ms = conn->progress_ms = reactor_now_ms(reactor);
+    conn->opened_ms = conn->active_ms = conn->progress_ms = reactor_now_ms(reactor);
     conn->connect_due = true;
     list_init(&conn->ready_node);
     list_init(&conn->dirty_node);

@@ -48,6 +48,7 @@ enum conn_reason {
     REASON_FULL,
     REASON_LIMIT,
     REASON_SHUTDOWN,
+    REASON_KICKED,
     REASON_COUNT
 };
 
@@ -138,6 +139,7 @@ struct conn {
                              end: when it was last looked at; after close: when that was */
     uint64_t progress_ms; /* when the peer last took output, or the queue or linger began */
 
+    uint64_t opened_ms;
     uint64_t received, sent;
     char *detail;
     size_t held; /* memory in its buffers, as counted by reactor_hold */

@@ -53,6 +53,7 @@ struct dgram {
     struct loop_io io;
     int fd;
     enum transport transport;
+    bool closed;   /* to new peers */
     bool wildcard; /* bound to all local addresses: replies must name theirs */
     dgram_number_fn number;
     uint64_t seed;
@@ -518,6 +519,8 @@ static struct peer *sender(struct dgram *dgram, const struct endpoint *remote,
     bool sessions = dgram->service->sessions;
     uint64_t hash = sessions ? hash_of(dgram, remote, local) : 0;
     struct peer *peer = sessions ? known_sender(dgram, hash, remote, local) : NULL;
+    if (!peer && dgram->closed)
+        return NULL;
     uint64_t most =
         peer ? conn_option(&peer->conn, offsetof(struct conn_options, max_message))
              : dgram->service->options.max_message;
@@ -692,6 +695,21 @@ struct dgram *dgram_open(struct reactor *reactor, struct service *service, int f
     loop_io_init(&dgram->io, fd, on_readable);
     loop_io_watch(reactor->loop, &dgram->io, LOOP_READ);
     return dgram;
+}
+
+void dgram_set_service(struct dgram *dgram, struct service *service)
+{
+    dgram->service = service;
+}
+
+void dgram_close_door(struct dgram *dgram)
+{
+    dgram->closed = true;
+}
+
+bool dgram_has_peers(const struct dgram *dgram)
+{
+    return dgram->peer_count > 0;
 }
 
 void dgram_stop(struct dgram *dgram)

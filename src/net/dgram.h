@@ -26,6 +26,13 @@ typedef uint64_t (*dgram_number_fn)(struct reactor *reactor);
 struct dgram *dgram_open(struct reactor *reactor, struct service *service, int fd,
                          enum transport transport, dgram_number_fn number);
 
+/* Its new peers are of another service from now on; those that live stay where they are. */
+void dgram_set_service(struct dgram *dgram, struct service *service);
+
+/* Lets no new peer in. */
+void dgram_close_door(struct dgram *dgram);
+bool dgram_has_peers(const struct dgram *dgram);
+
 /* Stops reading; peers that live go on sending. */
 void dgram_stop(struct dgram *dgram);
 

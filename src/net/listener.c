@@ -66,10 +66,9 @@ static bool on_accept_error(struct listener *listener, int error)
     }
 }
 
-static void on_readable(struct loop_io *watcher, unsigned events)
+/* True: there may be more. */
+static bool accept_batch(struct listener *listener)
 {
-    (void)events;
-    struct listener *listener = container_of(watcher, struct listener, io);
     struct io *io = listener->reactor->io;
     loop_update_now(listener->reactor->loop); /* their idle time begins now */
     for (int i = 0; i < ACCEPT_BATCH; i++) {
@@ -78,8 +77,15 @@ static void on_readable(struct loop_io *watcher, unsigned events)
         if (fd >= 0)
             listener->fn(listener, fd, &peer);
         else if (!on_accept_error(listener, -fd))
-            return;
+            return false;
     }
+    return true;
+}
+
+static void on_readable(struct loop_io *watcher, unsigned events)
+{
+    (void)events;
+    (void)accept_batch(container_of(watcher, struct listener, io));
 }
 
 void listener_start(struct listener *listener, struct reactor *reactor, int fd,
@@ -93,6 +99,18 @@ void listener_start(struct listener *listener, struct reactor *reactor, int fd,
     wheel_timer_init(&listener->rest, on_rested);
     loop_io_init(&listener->io, fd, on_readable);
     loop_io_watch(reactor->loop, &listener->io, LOOP_READ);
+}
+
+/* More than any backlog: whoever connects meanwhile belongs to those who waited. */
+#define FINISH_BATCHES 128
+
+void listener_finish(struct listener *listener)
+{
+    if (!listener->fn)
+        return;
+    for (int i = 0; i < FINISH_BATCHES && accept_batch(listener); i++)
+        ;
+    listener_stop(listener);
 }
 
 void listener_stop(struct listener *listener)

@@ -31,6 +31,9 @@ struct listener {
 void listener_start(struct listener *listener, struct reactor *reactor, int fd,
                     listener_fn fn);
 
+/* Accepts who waits already, then stops. */
+void listener_finish(struct listener *listener);
+
 /* Stops; does nothing to one that is stopped. */
 void listener_stop(struct listener *listener);
 

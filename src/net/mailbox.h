@@ -16,7 +16,7 @@
 
 struct mail {
     int fd;
-    size_t listener; /* which of the server's it came from */
+    const void *address; /* which of the server's it came to */
     struct endpoint peer;
 };
 

@@ -103,10 +103,15 @@ static void install_handler(void)
 
 /* ---- Life ---- */
 
-int budget_start(struct budget *budget, uint64_t limit_ms)
+void budget_set_limit(struct budget *budget, uint64_t limit_ms)
 {
     uint64_t ticks = (limit_ms + TICK_MS - 1) / TICK_MS;
     budget->limit_ticks = (unsigned)ticks; /* a year has less than 2^32 of them */
+}
+
+int budget_start(struct budget *budget, uint64_t limit_ms)
+{
+    budget_set_limit(budget, limit_ms);
     install_handler();
     struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID,
                              .sigev_signo = SIGNAL,

@@ -27,7 +27,7 @@
 struct budget {
     timer_t timer;
     bool started;
-    unsigned limit_ticks;
+    volatile unsigned limit_ticks;
     /* Shared with the handler, which runs on the same thread. */
     lua_State *volatile running;  /* the coroutine that runs; NULL: none */
     volatile uint64_t run;        /* counts runs */
@@ -42,6 +42,8 @@ struct budget {
 /* Starts the clock of this thread. */
 MUST_CHECK int budget_start(struct budget *budget, uint64_t limit_ms);
 void budget_stop(struct budget *budget);
+/* Of the runs that begin from now on. */
+void budget_set_limit(struct budget *budget, uint64_t limit_ms);
 
 /* Around the outermost entry into Lua. */
 void budget_enter(struct budget *budget, lua_State *L);

@@ -10,6 +10,7 @@
 #include "io/io.h"
 #include "net/conn.h"
 #include "script/call.h"
+#include "script/eval.h"
 #include "script/version.h"
 #include "script/vm.h"
 
@@ -288,6 +289,11 @@ int l_print(lua_State *L)
     luaL_pushresult(&text);
     size_t len;
     const char *message = lua_tolstring(L, -1, &len);
+    const struct eval_ops *eval = vm_of(L)->eval;
+    if (eval) {
+        eval->on_output(eval->owner, message, len);
+        return 0;
+    }
     record_write(vm_of(L), &(struct record){
                                .level = LOG_INFO, .message = message, .message_len = len});
     return 0;

@@ -270,6 +270,19 @@ struct script_service *version_service(struct version *version, const char *name
     return NULL;
 }
 
+size_t version_lost_hooks(const struct version *before, struct version *after)
+{
+    size_t bits = 0;
+    for (size_t i = 0; i < before->service_count; i++) {
+        const struct script_service *old = &before->services[i];
+        const struct script_service *new = version_service(after, old->name);
+        for (size_t hook = 0; new &&hook < ON_COUNT; hook++)
+            if (old->hooks[hook] != LUA_NOREF && new->hooks[hook] == LUA_NOREF)
+                bits |= (size_t)1 << hook;
+    }
+    return bits;
+}
+
 int version_on_error(const struct version *version, const struct script_service *service)
 {
     if (service && service->hooks[ON_ERROR] != LUA_NOREF)

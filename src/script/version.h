@@ -91,6 +91,9 @@ size_t version_retire(struct version *version);
 /* It is not to serve at all, or the state is about to be closed. NULL is allowed. */
 void version_free(struct version *version);
 
+/* Hooks of services of both that only `before` has, as bits by enum hook. */
+size_t version_lost_hooks(const struct version *before, struct version *after);
+
 /* Pushes the userdata that it is, for functions to hold it by as an upvalue. Raises: no. */
 void version_push(lua_State *L, const struct version *version);
 

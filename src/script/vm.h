@@ -21,6 +21,7 @@
 #include "script/budget.h"
 
 struct call;
+struct eval_ops;
 struct io;
 struct log;
 struct reactor;
@@ -55,12 +56,13 @@ struct vm {
     struct vm_host host;
     struct alloc alloc;
     lua_State *L;
-    struct version *version; /* that serves; NULL before the first */
-    struct list services;    /* struct live_service, of all versions: see services.h */
-    struct list versions;    /* struct version that are not let go of yet */
-    struct call *call;       /* the innermost that runs */
-    struct budget budget;    /* CPU time; not started in a scratch state */
-    bool logging;            /* inside on_log */
+    struct version *version;     /* that serves; NULL before the first */
+    struct list services;        /* struct live_service, of all versions: see services.h */
+    struct list versions;        /* struct version that are not let go of yet */
+    struct call *call;           /* the innermost that runs */
+    struct budget budget;        /* CPU time; not started in a scratch state */
+    bool logging;                /* inside on_log */
+    const struct eval_ops *eval; /* who gets what is printed; NULL: the log */
     struct vm_thread pool[VM_POOL_MAX];
     size_t pool_count;
     struct vm_fold fold;
