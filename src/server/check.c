@@ -156,7 +156,7 @@ static void show_json(const struct plan *plan, FILE *out)
 int server_check(const struct server_config *config, bool json, FILE *out)
 {
     struct plan plan = {0};
-    int status = plan_open(&plan, config);
+    int status = plan_open(&plan, config, NULL, stderr);
     if (status == EX_OK && json)
         show_json(&plan, out);
     else if (status == EX_OK)

@@ -29,7 +29,7 @@ const char *server_default_script(size_t *len)
     return bundle_files[0].bytes;
 }
 
-static int open_source(struct plan *plan, const struct server_config *config)
+static int open_source(struct plan *plan, const struct server_config *config, FILE *errors)
 {
     int failed;
     if (config->code) {
@@ -45,14 +45,14 @@ static int open_source(struct plan *plan, const struct server_config *config)
     if (!failed)
         return EX_OK;
     plan->source = NULL;
-    fprintf(stderr, "neap: cannot read the script '%s': %s\n",
+    fprintf(errors, "neap: cannot read the script '%s': %s\n",
             config->script ? config->script : "-e", strerror(-failed));
     if (failed == -EACCES || failed == -EPERM)
         return EX_NOPERM;
     return failed == -ENOMEM ? EX_OSERR : EX_NOINPUT;
 }
 
-static int load(struct plan *plan, const struct server_config *config)
+static int load(struct plan *plan, const struct server_config *config, FILE *errors)
 {
     /* Without a log: what a script prints while it loads is printed where it serves. */
     struct vm_host host = {.io = &io_system, .worker = 1, .workers = 1};
@@ -62,12 +62,13 @@ static int load(struct plan *plan, const struct server_config *config)
         plan->version = version_load(
             plan->scratch, plan->source, 1,
             config->load_timeout_ms ? config->load_timeout_ms : SCRATCH_TIMEOUT_MS, &error);
-    source_seal(plan->source);
+    if (!plan->source->sealed)
+        source_seal(plan->source);
     if (plan->version && config->load_timeout_ms)
         plan->version->settings.load_timeout_ms = config->load_timeout_ms;
     if (plan->version)
         return EX_OK;
-    fputs(error ? error : "error: not enough memory\n", stderr);
+    fputs(error ? error : "error: not enough memory\n", errors);
     free(error);
     return EX_DATAERR;
 }
@@ -83,18 +84,19 @@ static struct script_service *find_service(struct plan *plan,
     return version->service_count == 1 ? &version->services[0] : NULL;
 }
 
-static int complain_service(const struct plan *plan, const struct server_listen *listen)
+static int complain_service(const struct plan *plan, const struct server_listen *listen,
+                            FILE *errors)
 {
     if (listen->service)
-        fprintf(stderr, "neap: --listen: the script has no service '%s'; it has",
+        fprintf(errors, "neap: --listen: the script has no service '%s'; it has",
                 listen->service);
     else
-        fprintf(stderr,
+        fprintf(errors,
                 "neap: --listen: say which service it is for, as in --listen NAME=ADDR; "
                 "the script has");
     for (size_t i = 0; i < plan->version->service_count; i++)
-        fprintf(stderr, "%s '%s'", i ? "," : "", plan->version->services[i].name);
-    fprintf(stderr, "\n");
+        fprintf(errors, "%s '%s'", i ? "," : "", plan->version->services[i].name);
+    fprintf(errors, "\n");
     return EX_USAGE;
 }
 
@@ -110,12 +112,13 @@ static int add_listen(struct script_service *service, const struct addr *addr)
 }
 
 /* Those given replace the script's list; so a service's first one empties it. */
-static int override_listen(struct plan *plan, const struct server_config *config)
+static int override_listen(struct plan *plan, const struct server_config *config,
+                           FILE *errors)
 {
     for (size_t i = 0; i < config->listen_count; i++) {
         struct script_service *service = find_service(plan, &config->listen[i]);
         if (!service)
-            return complain_service(plan, &config->listen[i]);
+            return complain_service(plan, &config->listen[i], errors);
         bool first = true;
         for (size_t k = 0; k < i; k++)
             first &= find_service(plan, &config->listen[k]) != service;
@@ -149,7 +152,7 @@ static unsigned count_workers(const struct plan *plan, const struct server_confi
 }
 
 /* As many descriptors as we may have; and so many connections, if the script does not say. */
-static void settle_descriptors(struct plan *plan)
+static void settle_descriptors(struct plan *plan, FILE *errors)
 {
     struct rlimit limit = {.rlim_cur = 1024, .rlim_max = 1024};
     getrlimit(RLIMIT_NOFILE, &limit);
@@ -161,7 +164,7 @@ static void settle_descriptors(struct plan *plan)
     uint64_t most = all - half > DESCRIPTOR_RESERVE ? all - DESCRIPTOR_RESERVE : half;
     plan->descriptor_limit = all;
     if (*max_connections != OPTION_UNSET && *max_connections > most)
-        fprintf(stderr,
+        fprintf(errors,
                 "neap: max_connections is %llu instead of %llu: the limit of file "
                 "descriptors is "
                 "%llu; raise it with ulimit -n or LimitNOFILE\n",
@@ -171,17 +174,23 @@ static void settle_descriptors(struct plan *plan)
         *max_connections = most;
 }
 
-int plan_open(struct plan *plan, const struct server_config *config)
+int plan_open(struct plan *plan, const struct server_config *config, struct source *source,
+              FILE *errors)
 {
-    int status = open_source(plan, config);
+    int status = EX_OK;
+    plan->source = source;
+    if (source)
+        source_ref(source);
+    else
+        status = open_source(plan, config, errors);
     if (status == EX_OK)
-        status = load(plan, config);
+        status = load(plan, config, errors);
     if (status == EX_OK)
-        status = override_listen(plan, config);
+        status = override_listen(plan, config, errors);
     if (status != EX_OK)
         return status;
     plan->workers = count_workers(plan, config);
-    settle_descriptors(plan);
+    settle_descriptors(plan, errors);
     return EX_OK;
 }
 

@@ -1,10 +1,10 @@
 /* server/plan.h - what is to be served: the script, read in a scratch state, and what the command
  * line says about it.
  *
- * What:   the first half of a start, which needs no socket and no thread: `neap check` is this
- *         and no more.
- * Owns:   the source and the scratch state. Thread: main.
- * Errors: an exit status, with what is wrong told on standard error. */
+ * What:   the first half of a start and of a reload, which needs no socket and no worker: `neap
+ *         check` is this and no more.
+ * Owns:   the source and the scratch state. Thread: any, one at a time.
+ * Errors: an exit status, with what is wrong written to a stream. */
 #ifndef NEAP_SERVER_PLAN_H
 #define NEAP_SERVER_PLAN_H
 
@@ -22,8 +22,10 @@ struct plan {
     uint64_t descriptor_limit;
 };
 
-/* EX_OK, or an exit status; plan_close in any case. */
-MUST_CHECK int plan_open(struct plan *plan, const struct server_config *config);
+/* Reads the script that the configuration names, or takes a reference to `source`, which was
+ * read before (NULL: it was not). EX_OK, or an exit status; plan_close in any case. */
+MUST_CHECK int plan_open(struct plan *plan, const struct server_config *config,
+                         struct source *source, FILE *errors);
 void plan_close(struct plan *plan);
 
 #endif

@@ -2,335 +2,111 @@
 #include "server/server.h"
 
 #include <errno.h>
-#include <limits.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <sysexits.h>
 #include <unistd.h>
 
 #include "io/io.h"
 #include "neap/version.h"
-#include "net/loop.h"
+#include "net/counters.h"
+#include "net/reactor.h"
 #include "script/source.h"
 #include "script/version.h"
-#include "server/plan.h"
-#include "server/worker.h"
+#include "server/commands.h"
+#include "server/core.h"
+#include "server/reload.h"
+#include "server/reload_report.h"
+#include "server/watch.h"
+
+/* How long after its order to stop a worker may take to come to its end. */
+#define ABANDON_MS 1000U
 
 /* Signals so soon after the first are the same: timeout(1) signals the process and its group, a
  * wrapper passes on what the terminal has sent to both. Nobody presses Ctrl-C so fast twice. */
 #define SAME_SIGNAL_MS 100U
 
-/* How long after its order to stop a worker may take to come to its end. */
-#define ABANDON_MS 1000U
-
-struct server {
-    struct plan plan;
-    struct log *log;
-    struct workers workers;
-    unsigned started; /* of them */
-    struct endpoint_plan *endpoints;
-    size_t endpoint_count;
-    int signals, events;   /* signalfd, eventfd */
-    bool signalled;        /* once already ... */
-    uint64_t signalled_ms; /* ... then */
-    bool draining;
-    bool abandoned;       /* a worker does not come to its end */
-    uint64_t deadline_ms; /* of draining; 0: none */
-    pthread_mutex_t lock;
-    char *stop_detail; /* a script asked for the end; under the lock */
-    bool stop_asked;
-};
-
-/* ---- Sockets ---- */
-
-static int bind_status(int failed)
+uint64_t core_now_ms(const struct core *core)
 {
-    return failed == -EACCES || failed == -EPERM ? EX_NOPERM : EX_OSERR;
-}
-
-static int bind_address(struct server *server, const struct script_service *service,
-                        const struct addr *addr)
-{
-    struct bind_options options = {.workers = server->plan.workers,
-                                   .nodelay = service->settings.nodelay,
-                                   .keepalive_s =
-                                       (unsigned)(service->settings.keepalive_ms / 1000),
-                                   .sockopts = service->sockopts,
-                                   .sockopt_count = service->sockopt_count};
-    struct bound bound[BOUND_MAX];
-    char why[BIND_WHY_MAX];
-    struct endpoint_plan *more =
-        realloc(server->endpoints, (server->endpoint_count + BOUND_MAX) * sizeof *more);
-    if (!more)
-        return EX_OSERR;
-    server->endpoints = more;
-    int count = bind_open(addr, &options, bound, why);
-    if (count < 0) {
-        fprintf(stderr, "neap: %s\n", why);
-        return bind_status(count);
-    }
-    for (int i = 0; i < count; i++)
-        server->endpoints[server->endpoint_count++] =
-            (struct endpoint_plan){.bound = bound[i], .service = service->name};
-    return EX_OK;
-}
-
-static int bind_all(struct server *server)
-{
-    const struct version *version = server->plan.version;
-    for (size_t i = 0; i < version->service_count; i++) {
-        const struct script_service *service = &version->services[i];
-        for (size_t k = 0; k < service->listen_count; k++) {
-            int status = bind_address(server, service, &service->listen[k]);
-            if (status != EX_OK)
-                return status;
-        }
-    }
-    return EX_OK;
-}
-
-/* New clients are to be refused, and another server may have the address. Datagram sockets stay for
- * the last words to their peers. */
-static void close_listeners(struct server *server)
-{
-    for (size_t i = 0; i < server->endpoint_count; i++)
-        if (transport_is_stream(server->endpoints[i].bound.transport))
-            bound_close(&server->endpoints[i].bound);
-}
-
-static void close_sockets(struct server *server)
-{
-    for (size_t i = 0; i < server->endpoint_count; i++)
-        bound_close(&server->endpoints[i].bound);
-    free(server->endpoints);
+    loop_update_now(core->loop);
+    return loop_now_ms(core->loop);
 }
 
 /* ---- Log ---- */
 
-static int open_log(struct server *server, const struct server_config *config)
+static int open_log(struct core *core)
 {
-    const struct app_settings *settings = &server->plan.version->settings;
+    const struct app_settings *settings = &core->plan->version->settings;
     bool terminal = isatty(STDERR_FILENO);
     enum log_format format = terminal ? LOG_TEXT : LOG_LOGFMT;
     if (settings->log_format != OPTION_UNSET)
         format = (enum log_format)settings->log_format;
-    if (config->log_format >= 0)
-        format = (enum log_format)config->log_format;
+    if (core->config->log_format >= 0)
+        format = (enum log_format)core->config->log_format;
     const char *no_colour = getenv("NO_COLOR");
     bool colour = terminal && (!no_colour || !*no_colour);
-    if (log_open(&server->log, STDERR_FILENO, format, colour)) {
+    if (log_open(&core->log, STDERR_FILENO, format, colour)) {
         fprintf(stderr, "neap: cannot start the log: out of memory or threads\n");
         return EX_OSERR;
     }
-    uint64_t level =
-        config->log_level >= 0 ? (uint64_t)config->log_level : settings->log_level;
-    log_set_level(server->log, (enum log_level)level);
+    uint64_t level = core->config->log_level >= 0 ? (uint64_t)core->config->log_level
+                                                  : settings->log_level;
+    log_set_level(core->log, (enum log_level)level);
     return EX_OK;
 }
 
-/* ---- Signals and workers ---- */
-
-static int open_events(struct server *server)
+static void apply_log(struct core *core)
 {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    signal(SIGPIPE, SIG_IGN);
-    /* Blocked before any thread is started, so that all inherit it and main alone is told. */
-    pthread_sigmask(SIG_BLOCK, &set, NULL);
-    server->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    server->events = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (server->signals >= 0 && server->events >= 0)
-        return EX_OK;
-    fprintf(stderr, "neap: cannot listen for signals: %s\n", strerror(errno));
-    return EX_OSERR;
-}
-
-/* Called by workers. */
-static void notify(void *owner, const char *detail)
-{
-    struct server *server = owner;
-    if (detail) {
-        pthread_mutex_lock(&server->lock);
-        if (!server->stop_asked)
-            server->stop_detail = strdup(detail);
-        server->stop_asked = true;
-        pthread_mutex_unlock(&server->lock);
-    }
-    uint64_t one = 1;
-    (void)!write(server->events, &one,
-                 sizeof one); /* full means that main is told already */
-}
-
-static void order_all(struct server *server, enum worker_order order)
-{
-    for (unsigned i = 0; i < server->started; i++)
-        worker_order(&server->workers.all[i], order);
-}
-
-static bool all_at_least(const struct server *server, enum worker_state state)
-{
-    for (unsigned i = 0; i < server->started; i++) {
-        int now = atomic_load(&server->workers.all[i].state);
-        if (now != WORKER_FAILED && now < (int)state)
-            return false;
-    }
-    return true;
-}
-
-static const char *first_error(const struct server *server)
-{
-    for (unsigned i = 0; i < server->started; i++)
-        if (atomic_load(&server->workers.all[i].state) == WORKER_FAILED)
-            return server->workers.all[i].error;
-    return NULL;
-}
-
-static uint64_t now_ms(void)
-{
-    return io_system.ops->monotonic_ns(&io_system) / 1000000U;
-}
-
-/* Milliseconds until the deadline, as poll(2) wants them. */
-static int time_left(const struct server *server)
-{
-    uint64_t at_ms = server->deadline_ms, from_ms = now_ms();
-    if (at_ms == 0)
-        return -1;
-    uint64_t left_ms = at_ms > from_ms ? at_ms - from_ms : 0;
-    return left_ms < INT_MAX ? (int)left_ms : INT_MAX;
-}
-
-/* Waits for a signal, a worker or the deadline; true when a signal came. */
-static bool wait_event(struct server *server)
-{
-    struct pollfd ready[] = {{.fd = server->signals, .events = POLLIN},
-                             {.fd = server->events, .events = POLLIN}};
-    poll(ready, 2, time_left(server));
-    uint64_t count;
-    (void)!read(server->events, &count, sizeof count);
-    struct signalfd_siginfo info;
-    return read(server->signals, &info, sizeof info) == (ssize_t)sizeof info;
-}
-
-/* As wait_event, but a signal that comes with another is that one. */
-static bool wait_signal(struct server *server)
-{
-    if (!wait_event(server) ||
-        (server->signalled && now_ms() - server->signalled_ms < SAME_SIGNAL_MS))
-        return false;
-    server->signalled = true;
-    server->signalled_ms = now_ms();
-    return true;
-}
-
-static int start_workers(struct server *server)
-{
-    struct workers *workers = &server->workers;
-    const struct app_settings *settings = &server->plan.version->settings;
-    struct admission_limits limits = {.max_connections = settings->max_connections,
-                                      .per_ip = settings->max_connections_per_ip,
-                                      .accept_rate = settings->accept_rate};
-    workers->source = server->plan.source;
-    workers->log = server->log;
-    workers->settings = settings;
-    workers->endpoints = server->endpoints;
-    workers->endpoint_count = server->endpoint_count;
-    workers->notify = notify;
-    workers->owner = server;
-    atomic_init(&workers->next_number, 0);
-    workers->all = calloc(server->plan.workers, sizeof *workers->all);
-    if (!workers->all ||
-        admission_init(&workers->admission, &limits, io_system.ops->random(&io_system)))
-        return EX_OSERR;
-    workers->count = server->plan.workers; /* before any of them looks at it */
-    for (; server->started < workers->count; server->started++) {
-        int failed = worker_start(&workers->all[server->started], workers, server->started);
-        if (failed) {
-            fprintf(stderr, "neap: cannot start worker %u: %s\n", server->started + 1,
-                    strerror(-failed));
-            return EX_OSERR;
-        }
-    }
-    return EX_OK;
-}
-
-static void await_state(struct server *server, enum worker_state state)
-{
-    while (!server->signalled && !all_at_least(server, state))
-        (void)wait_signal(server);
-}
-
-/* All have loaded and run on_start, or none serves. */
-static int await_ready(struct server *server)
-{
-    await_state(server, WORKER_READY);
-    if (server->signalled) { /* somebody has had enough of waiting */
-        server->draining = true;
-        order_all(server, ORDER_QUIT);
-        return EX_OK;
-    }
-    const char *error = first_error(server);
-    if (!error) {
-        order_all(server, ORDER_SERVE);
-        await_state(server, WORKER_SERVING);
-        return EX_OK;
-    }
-    fputs(error, stderr);
-    order_all(server, ORDER_QUIT);
-    return EX_DATAERR;
-}
-
-static void join_workers(struct server *server)
-{
-    for (unsigned i = 0; i < server->started; i++)
-        worker_join(&server->workers.all[i]);
-    for (unsigned i = 0; i < server->started; i++) {
-        free(server->workers.all[i].error);
-        worker_fini(&server->workers.all[i]);
-    }
+    const struct app_settings *settings = &core->plan->version->settings;
+    uint64_t level = core->config->log_level >= 0 ? (uint64_t)core->config->log_level
+                                                  : settings->log_level;
+    log_set_level(core->log, (enum log_level)level);
 }
 
 /* ---- What people see ---- */
 
-static int list_endpoints(const struct server *server, struct buf *out)
+static int list_addresses(const struct core *core, struct buf *out)
 {
     int failed = 0;
-    for (size_t i = 0; i < server->endpoint_count && !failed; i++)
-        failed = buf_printf(out, "%s%s", i ? " " : "", server->endpoints[i].bound.text);
+    LIST_FOREACH (&core->addresses.all, node) {
+        const struct address *address = container_of(node, const struct address, node);
+        if (!failed)
+            failed = buf_printf(out, "%s%s", buf_len(out) ? " " : "", address->bound.text);
+    }
     return failed ? failed : buf_append(out, "", 1);
 }
 
 /* On a terminal: where, what, and a line to try in another window. */
-static void show_banner(const struct server *server)
+static void show_banner(const struct core *core)
 {
-    const struct version *version = server->plan.version;
+    const struct version *version = core->plan->version;
     fprintf(stderr, "neap %s serves %s (version 1, %u worker%s)\n", NEAP_VERSION,
-            source_path(server->plan.source), server->plan.workers,
-            server->plan.workers == 1 ? "" : "s");
-    for (size_t i = 0; i < server->endpoint_count; i++)
-        fprintf(stderr, "  %s%s%s\n", server->endpoints[i].bound.text,
-                version->lone ? "" : "  ",
-                version->lone ? "" : server->endpoints[i].service);
-    if (server->endpoint_count)
+            source_path(core->plan->source), core->plan->workers,
+            core->plan->workers == 1 ? "" : "s");
+    LIST_FOREACH (&core->addresses.all, node) {
+        const struct address *address = container_of(node, const struct address, node);
+        fprintf(stderr, "  %s%s%s\n", address->bound.text, version->lone ? "" : "  ",
+                version->lone ? "" : address->service);
+    }
+    if (core->config->watch)
+        fprintf(stderr, "watch: each save is served at once\n");
+    const struct list *first = list_first(&core->addresses.all);
+    if (first)
         fprintf(stderr, "try:   neap send %s 'Hello...'\nstop:  Ctrl-C\n",
-                server->endpoints[0].bound.text);
+                container_of(first, const struct address, node)->bound.text);
 }
 
-static void say_ready(struct server *server)
+static void say_ready(struct core *core)
 {
     if (isatty(STDERR_FILENO)) {
-        show_banner(server);
+        show_banner(core);
         return;
     }
     struct buf listen = {0};
-    if (list_endpoints(server, &listen) == 0) {
-        const char *script = source_path(server->plan.source);
+    if (list_addresses(core, &listen) == 0) {
+        const char *script = source_path(core->plan->source);
         struct log_field fields[] = {
             {.key = "listen",
              .key_len = 6,
@@ -339,7 +115,7 @@ static void say_ready(struct server *server)
             {.key = "workers",
              .key_len = 7,
              .kind = LOG_INTEGER,
-             .as.integer = server->plan.workers},
+             .as.integer = core->plan->workers},
             {.key = "version", .key_len = 7, .kind = LOG_INTEGER, .as.integer = 1},
         };
         struct log_record record = {.level = LOG_INFO,
@@ -348,142 +124,449 @@ static void say_ready(struct server *server)
                                     .message_len = 5,
                                     .fields = fields,
                                     .field_count = 4};
-        log_write(server->log, &record);
+        log_write(core->log, &record);
     }
     buf_fini(&listen);
 }
 
-static uint64_t total(const struct server *server, enum counter counter)
+static uint64_t total(const struct core *core, enum counter counter)
 {
     uint64_t sum = 0;
-    for (unsigned i = 0; i < server->started; i++)
-        sum += server->workers.all[i].totals[counter];
+    for (unsigned i = 0; i < core->started; i++)
+        sum += core->workers.all[i].totals[counter];
     return sum;
 }
 
-static void say_stopped(struct server *server)
+static void say_stopped(struct core *core)
 {
-    log_printf(server->log, LOG_INFO,
+    log_printf(core->log, LOG_INFO,
                "stopped: served %llu connections, %llu datagram peers, %llu messages",
-               (unsigned long long)total(server, COUNTER_CONNECTIONS),
-               (unsigned long long)total(server, COUNTER_PEERS),
-               (unsigned long long)total(server, COUNTER_MESSAGES));
+               (unsigned long long)total(core, COUNTER_CONNECTIONS),
+               (unsigned long long)total(core, COUNTER_PEERS),
+               (unsigned long long)total(core, COUNTER_MESSAGES));
 }
 
-/* ---- Serving ---- */
+/* ---- Workers ---- */
 
-/* The detail with which a script asked for the end, "" for none; NULL: none has asked. */
-static const char *stop_asked(struct server *server)
+/* Called by workers. */
+static void notify(void *owner, const char *detail)
 {
-    pthread_mutex_lock(&server->lock);
-    const char *detail = server->stop_detail ? server->stop_detail : "";
-    bool asked = server->stop_asked; /* from then on the detail does not change */
-    pthread_mutex_unlock(&server->lock);
-    return asked ? detail : NULL;
+    struct core *core = owner;
+    if (detail) {
+        pthread_mutex_lock(&core->lock);
+        if (!core->stop_asked)
+            core->stop_detail = strdup(detail);
+        core->stop_asked = true;
+        pthread_mutex_unlock(&core->lock);
+    }
+    loop_wake(core->loop);
 }
 
-static void start_draining(struct server *server, const char *by)
+static void order_all(struct core *core, enum worker_order order)
 {
-    uint64_t timeout_ms = server->plan.version->settings.drain_timeout_ms;
-    server->draining = true;
-    server->deadline_ms = now_ms() + timeout_ms + ABANDON_MS;
-    log_printf(server->log, LOG_INFO,
-               "stopping%s%s: no new connections, %g s for the others", *by ? ": " : "", by,
-               (double)timeout_ms / 1e3);
-    order_all(server, ORDER_DRAIN);
+    for (unsigned i = 0; i < core->started; i++)
+        worker_order(&core->workers.all[i], order);
 }
 
-static void end_at_once(struct server *server)
+static bool all_at_least(const struct core *core, enum worker_state state)
 {
-    log_printf(server->log, LOG_WARN, "stopped at once by a second signal");
-    order_all(server, ORDER_ABORT);
-    uint64_t end_ms = now_ms() + ABANDON_MS;
-    server->deadline_ms = end_ms;
-    while (!all_at_least(server, WORKER_DONE) && now_ms() < end_ms)
-        (void)wait_event(server);
-    server->abandoned = !all_at_least(server, WORKER_DONE);
+    for (unsigned i = 0; i < core->started; i++) {
+        int now = atomic_load(&core->workers.all[i].state);
+        if (now != WORKER_FAILED && now < (int)state)
+            return false;
+    }
+    return true;
 }
 
-static int serve(struct server *server)
+static const char *first_error(const struct core *core)
 {
-    while (!all_at_least(server, WORKER_DONE)) {
-        const char *asked = stop_asked(server);
-        if (!server->draining && (server->signalled || asked))
-            start_draining(server, asked ? asked : "");
-        if (server->draining && all_at_least(server, WORKER_DRAINING))
-            close_listeners(server);
-        bool was_signalled = server->signalled;
-        if (wait_signal(server) && was_signalled) {
-            end_at_once(server);
-            return EXIT_FAILURE;
-        }
-        if (server->deadline_ms && time_left(server) == 0) {
-            log_printf(server->log, LOG_ERROR,
-                       "a hook does not return: stopped without its worker");
-            server->abandoned = true;
-            return EXIT_FAILURE;
+    for (unsigned i = 0; i < core->started; i++)
+        if (atomic_load(&core->workers.all[i].state) == WORKER_FAILED)
+            return core->workers.all[i].error;
+    return NULL;
+}
+
+static int start_workers(struct core *core)
+{
+    struct workers *workers = &core->workers;
+    const struct app_settings *settings = &core->plan->version->settings;
+    struct admission_limits limits = {.max_connections = settings->max_connections,
+                                      .per_ip = settings->max_connections_per_ip,
+                                      .accept_rate = settings->accept_rate};
+    workers->source = core->plan->source;
+    workers->log = core->log;
+    workers->settings = settings;
+    workers->addresses = &core->addresses.all;
+    workers->notify = notify;
+    workers->owner = core;
+    atomic_init(&workers->next_number, 0);
+    list_init(&workers->finished);
+    pthread_mutex_init(&workers->lock, NULL);
+    workers->all = calloc(core->plan->workers, sizeof *workers->all);
+    if (!workers->all ||
+        admission_init(&workers->admission, &limits, io_system.ops->random(&io_system)))
+        return EX_OSERR;
+    workers->count = core->plan->workers; /* before any of them looks at it */
+    for (; core->started < workers->count; core->started++) {
+        int failed = worker_start(&workers->all[core->started], workers, core->started);
+        if (failed) {
+            fprintf(stderr, "neap: cannot start worker %u: %s\n", core->started + 1,
+                    strerror(-failed));
+            return EX_OSERR;
         }
     }
     return EX_OK;
 }
 
-static int run(struct server *server, const struct server_config *config)
+static void join_workers(struct core *core)
 {
-    int status = plan_open(&server->plan, config);
-    if (status == EX_OK)
-        status = bind_all(server);
-    if (status == EX_OK)
-        status = open_events(server);
-    if (status == EX_OK)
-        status = open_log(server, config);
-    if (status == EX_OK)
-        status = start_workers(server);
-    if (status == EX_OK)
-        status = await_ready(server);
-    else
-        order_all(server, ORDER_QUIT);
-    if (status == EX_OK && !server->draining) {
-        say_ready(server);
-        status = serve(server);
+    for (unsigned i = 0; i < core->started; i++)
+        worker_join(&core->workers.all[i]);
+    for (unsigned i = 0; i < core->started; i++) {
+        free(core->workers.all[i].error);
+        worker_fini(&core->workers.all[i]);
     }
+}
+
+/* ---- Stopping ---- */
+
+static void on_deadline(struct wheel_timer *timer)
+{
+    struct core *core = container_of(timer, struct core, deadline);
+    if (core->status == EX_OK)
+        log_printf(core->log, LOG_ERROR,
+                   "a hook does not return: stopped without its worker");
+    core->status = EXIT_FAILURE;
+    core->abandoned = true;
+    loop_stop(core->loop);
+}
+
+void core_stop(struct core *core, const char *by)
+{
+    if (core->draining)
+        return;
+    core->draining = true;
+    reload_give_up(core);
+    if (!core->ready) { /* somebody has had enough of waiting */
+        order_all(core, ORDER_QUIT);
+        return;
+    }
+    uint64_t timeout_ms = core->plan->version->settings.drain_timeout_ms;
+    wheel_start(&core->wheel, &core->deadline, core_now_ms(core) + timeout_ms + ABANDON_MS);
+    log_printf(core->log, LOG_INFO, "stopping%s%s: no new connections, %g s for the others",
+               *by ? ": " : "", by, (double)timeout_ms / 1e3);
+    order_all(core, ORDER_DRAIN);
+}
+
+static void end_at_once(struct core *core)
+{
+    log_printf(core->log, LOG_WARN, "stopped at once by a second signal");
+    core->status = EXIT_FAILURE;
+    order_all(core, ORDER_ABORT);
+    wheel_start(&core->wheel, &core->deadline, core_now_ms(core) + ABANDON_MS);
+}
+
+/* ---- Reload by signal and by watch ---- */
+
+static void on_reloaded(void *owner, json_t *report, const char *error, int status)
+{
+    struct core *core = owner;
+    (void)status;
+    char line[1024];
+    if (report) {
+        reload_line(report, line, sizeof line);
+        log_printf(core->log, LOG_INFO, "reloaded: %s", line);
+    } else if (error) {
+        commands_log_error(core, error);
+    }
+    if (core->reload_again) {
+        core->reload_again = false;
+        loop_wake(core->loop);
+        core->reload_due = true;
+    }
+}
+
+static void reload_files(struct core *core, bool if_changed)
+{
+    struct reload_request request = {
+        .if_changed = if_changed, .done = on_reloaded, .owner = core};
+    if (core->ready && !reload_start(core, &request))
+        core->reload_again = !core->draining;
+}
+
+static void on_file_changed(void *owner, int failed)
+{
+    struct core *core = owner;
+    if (failed)
+        log_printf(core->log, LOG_WARN, "some files are not watched: %s",
+                   strerror(-failed));
+    reload_files(core, true);
+}
+
+static void watch_files(struct core *core)
+{
+    const struct source *source = core->plan->source;
+    const char **paths = calloc(source->count, sizeof *paths);
+    int failed = paths ? 0 : -ENOMEM;
+    for (size_t i = 0; paths && i < source->count; i++)
+        paths[i] = source->files[i].chunk + 1;
+    if (!failed)
+        failed = watch_set(core->watch, paths, source->count);
+    if (failed)
+        log_printf(core->log, LOG_WARN, "the files of the script are not watched: %s",
+                   strerror(-failed));
+    free(paths);
+}
+
+void core_serve(struct core *core, const struct past *past)
+{
+    const struct app_settings *settings = &core->plan->version->settings;
+    struct admission_limits limits = {.max_connections = settings->max_connections,
+                                      .per_ip = settings->max_connections_per_ip,
+                                      .accept_rate = settings->accept_rate};
+    history_add(&core->history, past);
+    admission_set_limits(&core->workers.admission, &limits);
+    apply_log(core);
+    if (core->watch)
+        watch_files(core);
+}
+
+/* ---- Signals ---- */
+
+static void on_stop_signal(struct core *core)
+{
+    uint64_t now_ms = core_now_ms(core);
+    if (core->signalled && now_ms - core->signalled_ms < SAME_SIGNAL_MS)
+        return;
+    if (core->signalled) {
+        end_at_once(core);
+        return;
+    }
+    core->signalled = true;
+    core->signalled_ms = now_ms;
+    core_stop(core, "");
+}
+
+static void on_signal(struct loop_io *io, unsigned events)
+{
+    (void)events;
+    struct core *core = container_of(io, struct core, signal_io);
+    struct signalfd_siginfo info;
+    while (read(core->signals, &info, sizeof info) == (ssize_t)sizeof info) {
+        if (info.ssi_signo == SIGHUP)
+            reload_files(core, false);
+        else
+            on_stop_signal(core);
+    }
+}
+
+static int open_signals(struct core *core)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
+    signal(SIGPIPE, SIG_IGN);
+    /* Blocked before any thread is started, so that all inherit it and main alone is told. */
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    core->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (core->signals < 0) {
+        fprintf(stderr, "neap: cannot listen for signals: %s\n", strerror(errno));
+        return EX_OSERR;
+    }
+    loop_io_init(&core->signal_io, core->signals, on_signal);
+    loop_io_watch(core->loop, &core->signal_io, LOOP_READ);
+    return EX_OK;
+}
+
+/* ---- The loop ---- */
+
+/* All have loaded and run on_start, or none serves. */
+static void look_at_start(struct core *core)
+{
+    if (!core->told && all_at_least(core, WORKER_READY)) {
+        const char *error = first_error(core);
+        core->told = true;
+        if (error)
+            fputs(error, stderr);
+        core->status = error ? EX_DATAERR : EX_OK;
+        order_all(core, error ? ORDER_QUIT : ORDER_SERVE);
+    }
+    if (core->told && core->status == EX_OK && all_at_least(core, WORKER_SERVING)) {
+        core->ready = true;
+        history_add(&core->history, &(struct past){.number = 1,
+                                                   .source = core->plan->source,
+                                                   .since_ms = core_now_ms(core)});
+        say_ready(core);
+    }
+}
+
+/* The detail with which a script asked for the end, "" for none; NULL: none has asked. */
+static const char *stop_asked(struct core *core)
+{
+    pthread_mutex_lock(&core->lock);
+    const char *detail = core->stop_detail ? core->stop_detail : "";
+    bool asked = core->stop_asked; /* from then on the detail does not change */
+    pthread_mutex_unlock(&core->lock);
+    return asked ? detail : NULL;
+}
+
+static void on_wake(void *owner)
+{
+    struct core *core = owner;
+    workers_collect(&core->workers);
+    reload_look(core);
+    if (core->reload_due) {
+        core->reload_due = false;
+        reload_files(core, true);
+    }
+    if (!core->ready && !core->draining)
+        look_at_start(core);
+    const char *asked = stop_asked(core);
+    if (asked && core->ready)
+        core_stop(core, asked);
+    /* New clients are to be refused, and another server may have the address. */
+    if (core->draining && core->ready && all_at_least(core, WORKER_DRAINING))
+        addresses_close_listeners(&core->addresses);
+    if (all_at_least(core, WORKER_DONE))
+        loop_stop(core->loop);
+}
+
+static void on_alarm(void *owner)
+{
+    struct core *core = owner;
+    core->alarm_ms = WHEEL_NEVER;
+    wheel_advance(&core->wheel, loop_now_ms(core->loop));
+}
+
+static bool on_turn(void *owner)
+{
+    struct core *core = owner;
+    uint64_t next_ms = wheel_next_ms(&core->wheel);
+    if (next_ms != core->alarm_ms)
+        loop_set_alarm(core->loop, core->alarm_ms = next_ms);
+    return false;
+}
+
+static const struct loop_ops loop_ops = {
+    .on_turn = on_turn, .on_alarm = on_alarm, .on_wake = on_wake};
+
+static int open_loop(struct core *core)
+{
+    core->loop = loop_new(&io_system, &loop_ops, core);
+    if (!core->loop) {
+        fprintf(stderr, "neap: cannot start: out of memory or descriptors\n");
+        return EX_OSERR;
+    }
+    core->started_ms = core_now_ms(core);
+    wheel_init(&core->wheel, core->started_ms);
+    wheel_timer_init(&core->deadline, on_deadline);
+    core->alarm_ms = WHEEL_NEVER;
+    return EX_OK;
+}
+
+static int open_watch(struct core *core)
+{
+    if (!core->config->watch)
+        return EX_OK;
+    int failed = watch_open(&core->watch, core->loop, &core->wheel, on_file_changed, core);
+    if (failed) {
+        fprintf(stderr, "neap: --watch: %s\n", strerror(-failed));
+        return EX_OSERR;
+    }
+    watch_files(core);
+    return EX_OK;
+}
+
+/* ---- Life ---- */
+
+static int bind_all(struct core *core)
+{
+    struct list dropped;
+    list_init(&dropped);
+    int status = addresses_prepare(&core->addresses, core->plan, stderr);
+    if (status == EX_OK)
+        addresses_commit(&core->addresses, core->plan, &dropped);
     return status;
 }
 
-/* A worker is stuck in a hook, so nothing that it may use can be freed. */
-static void abandon(struct server *server)
+static int open_all(struct core *core)
 {
-    log_close(server->log);
-    close_sockets(server); /* removes the files of Unix sockets */
+    int status = plan_open(core->plan, core->config, NULL, stderr);
+    if (status == EX_OK)
+        status = bind_all(core);
+    if (status == EX_OK)
+        status = open_loop(core);
+    if (status == EX_OK)
+        status = open_signals(core);
+    if (status == EX_OK)
+        status = open_log(core);
+    if (status == EX_OK)
+        status = open_watch(core);
+    if (status == EX_OK)
+        status = commands_open(core);
+    return status;
+}
+
+static int run(struct core *core)
+{
+    int status = open_all(core);
+    if (status != EX_OK)
+        return status;
+    status = start_workers(core);
+    if (status != EX_OK) {
+        order_all(core, ORDER_QUIT);
+        return status;
+    }
+    loop_wake(core->loop);
+    loop_run(core->loop);
+    return core->status;
+}
+
+/* A worker is stuck in a hook, so nothing that it may use can be freed. */
+static void abandon(struct core *core)
+{
+    commands_close(core);
+    log_close(core->log);
+    addresses_fini(&core->addresses); /* removes the files of Unix sockets */
     _exit(EXIT_FAILURE);
 }
 
-static void close_server(struct server *server)
+static void close_core(struct core *core)
 {
-    if (server->abandoned)
-        abandon(server);
-    join_workers(server);
-    if (server->workers.all && server->draining)
-        say_stopped(server);
-    if (server->workers.settings)
-        admission_fini(&server->workers.admission);
-    free(server->workers.all);
-    log_close(server->log);
-    close_sockets(server);
-    if (server->signals >= 0)
-        close(server->signals);
-    if (server->events >= 0)
-        close(server->events);
-    plan_close(&server->plan);
-    free(server->stop_detail);
-    pthread_mutex_destroy(&server->lock);
+    if (core->abandoned)
+        abandon(core);
+    join_workers(core);
+    if (core->workers.all)
+        workers_collect(&core->workers);
+    if (core->workers.all && core->draining)
+        say_stopped(core);
+    commands_close(core);
+    watch_close(core->watch);
+    if (core->workers.settings)
+        admission_fini(&core->workers.admission);
+    free(core->workers.all);
+    log_close(core->log);
+    addresses_fini(&core->addresses);
+    if (core->signals >= 0)
+        close(core->signals);
+    if (core->loop)
+        loop_free(core->loop);
+    history_fini(&core->history);
+    plan_close(core->plan);
+    free(core->stop_detail);
+    pthread_mutex_destroy(&core->lock);
 }
 
 int server_run(const struct server_config *config)
 {
-    struct server server = {.signals = -1, .events = -1};
-    pthread_mutex_init(&server.lock, NULL);
-    int status = run(&server, config);
-    close_server(&server);
+    struct plan plan = {0};
+    struct core core = {.config = config, .plan = &plan, .signals = -1};
+    addresses_init(&core.addresses);
+    pthread_mutex_init(&core.lock, NULL);
+    int status = run(&core);
+    close_core(&core);
     return status;
 }
 

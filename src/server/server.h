@@ -36,6 +36,8 @@ struct server_config {
     const struct server_listen *listen;
     size_t listen_count;
     int workers;
+    bool watch;       /* reload when a file of the script is saved */
+    const char *name; /* of the control socket; NULL: "default", or none if that is taken */
     uint64_t load_timeout_ms; /* 0: as the script says, and 5 s until it has said so */
     int log_level;            /* enum log_level, or -1: as the script says, else info */
     int log_format; /* enum log_format, or -1: as the script says, else text on a terminal */

@@ -1,11 +1,11 @@
 /* server/worker.h - one thread: a reactor, a Lua state, its share of the listening sockets.
  *
- *     main ─ orders (bits), wake ─> worker ─ results (under the server's lock) ─> main
+ *     main ─ orders (bits), jobs, wake ─> worker ─ state, finished jobs ─> main
  *     worker ─ mail: an accepted connection ─> a less loaded worker
  *
  * What:   loads the version, runs on_start, waits for the word to serve, serves, drains.
  * Owns:   everything in its thread. Borrows: the server's sockets, source, log, admission.
- * Thread: worker_start, worker_order, worker_join, worker_fini from main; the rest is the worker's own.
+ * Thread: main calls all of this; the rest is the worker's own, see own.h.
  * Life:   worker_start() .. worker_fini(). */
 #ifndef NEAP_SERVER_WORKER_H
 #define NEAP_SERVER_WORKER_H
@@ -15,33 +15,29 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/list.h"
 #include "net/admission.h"
-#include "net/bind.h"
 #include "net/counters.h"
 #include "net/mailbox.h"
 #include "script/options.h"
+#include "server/job.h"
 
 struct log;
 struct source;
 struct worker;
 
-/* A bound address and the service it is for. */
-struct endpoint_plan {
-    struct bound bound;
-    const char *service;
-};
-
 /* What workers share: constant while they run, but for what is atomic or has a lock. */
 struct workers {
     struct worker *all;
     unsigned count;
-    struct source *source;
+    struct source *source; /* of the first version */
     struct log *log;
-    const struct app_settings *settings;
-    const struct endpoint_plan *endpoints;
-    size_t endpoint_count;
+    const struct app_settings *settings; /* to begin with */
+    const struct list *addresses;        /* struct address: those to begin with */
     struct admission admission;
     _Atomic uint64_t next_number; /* of connections */
+    pthread_mutex_t lock;
+    struct list finished; /* struct job; under the lock */
     /* Tells main that something happened; any thread. `detail`: a script asked to stop. */
     void (*notify)(void *owner, const char *detail);
     void *owner;
@@ -73,6 +69,8 @@ struct worker {
     _Atomic uint32_t conn_count; /* streams, with those on their way */
     char *error;                 /* of WORKER_FAILED; main frees it after joining */
     pthread_mutex_t lock;
+    struct list jobs; /* struct job, to run; under the lock */
+    bool ended;       /* none will run any more; under the lock */
     pthread_cond_t ordered;
     struct mailbox mailbox;
     struct reactor *_Atomic reactor;
@@ -84,6 +82,11 @@ MUST_CHECK int worker_start(struct worker *worker, struct workers *shared, unsig
 
 /* Adds an order. Any thread. */
 void worker_order(struct worker *worker, enum worker_order order);
+
+/* Has it do something; job->done follows in workers_collect. Main. */
+void worker_give(struct worker *worker, struct job *job);
+/* Calls `done` of what is over. Main, after `notify`. */
+void workers_collect(struct workers *workers);
 
 /* Waits for the end of the thread. */
 void worker_join(struct worker *worker);

@@ -1,0 +1,40 @@
+/* server/reload.h - changing what is served, in all workers or in none.
+ *
+ *     load (loader thread) ─> bind ─> prepare (workers) ─> switch (workers) ─> close addresses
+ *       └────────┴───────────────────┴─ any failure: drop, and the old version goes on
+ *
+ * What:   one reload at a time. The old version serves until the switch, which cannot fail. The
+ *         answer tells what happened: numbers for programs, text for people.
+ * Owns:   the new plan, until it is the one that serves. Borrows: the core.
+ * Thread: main, but for the loader's. */
+#ifndef NEAP_SERVER_RELOAD_H
+#define NEAP_SERVER_RELOAD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <jansson.h>
+
+struct core;
+struct source;
+
+struct reload_request {
+    struct source *source; /* to be served; NULL: read the files */
+    unsigned same_as;      /* the number it had, for `source` */
+    bool if_changed;       /* not if the bytes are those that serve */
+    /* Called once: `report` (borrowed) tells what happened; or it is NULL, and `error` why
+     * nothing did, with the status to exit with. Both NULL: there was no change. */
+    void (*done)(void *owner, json_t *report, const char *error, int status);
+    void *owner;
+};
+
+/* Begins. False: one is under way. */
+bool reload_start(struct core *core, const struct reload_request *request);
+
+/* Goes on with one whose script has been loaded; to be called when the loop was woken. */
+void reload_look(struct core *core);
+
+/* Makes one that is under way fail. */
+void reload_give_up(struct core *core);
+
+#endif
