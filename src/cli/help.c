@@ -97,6 +97,6 @@ void help_overview(FILE *out)
           "\nCommands:\n",
           out);
     for (const struct command *const *at = command_table; *at; at++)
-        fprintf(out, "  %-12s%s\n", (*at)->name, (*at)->summary);
+        fprintf(out, "  %-13s%s\n", (*at)->name, (*at)->summary);
     fputs("\n'neap help COMMAND' tells more, 'neap help --man' everything.\n", out);
 }

@@ -21,12 +21,16 @@ static const struct entry exit_statuses[] = {
     {"66", "There is no such file."},
     {"69", "No server could be reached."},
     {"71", "The system refused, for example because the address is in use."},
+    {"74", "The server that was reached gave no answer, or none that can be read."},
     {"77", "Permission denied."},
     {NULL, NULL},
 };
 
 static const struct entry files[] = {
     {"SCRIPT", "A Lua 5.4 script, as text. It returns the service or services to serve."},
+    {"$XDG_RUNTIME_DIR/neap/NAME.sock",
+     "The control socket of the server that is called NAME; without the variable it is in "
+     "/run/neap for root, else in a folder neap-UID of /tmp."},
     {"PATH of unix:///PATH, unixgram:///PATH", "The socket that neap makes or sends to."},
     {NULL, NULL},
 };

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/control_path.h"
+
 void settings_init(struct settings *settings)
 {
     *settings = (struct settings){
@@ -100,6 +102,27 @@ int settings_set_workers(void *options, const char *value, char why[FLAGS_WHY_MA
     }
     settings->config.workers = number;
     return 0;
+}
+
+int settings_set_watch(void *options, const char *value, char why[FLAGS_WHY_MAX])
+{
+    struct settings *settings = options;
+    settings->config.watch = !value || strcmp(value, "0") != 0;
+    if (!value || strcmp(value, "0") == 0 || strcmp(value, "1") == 0)
+        return 0;
+    snprintf(why, FLAGS_WHY_MAX, "must be 1 or 0");
+    return -EINVAL;
+}
+
+int settings_set_name(void *options, const char *value, char why[FLAGS_WHY_MAX])
+{
+    ((struct settings *)options)->config.name = value;
+    if (control_name_is_valid(value))
+        return 0;
+    snprintf(why, FLAGS_WHY_MAX,
+             "a name has letters, digits, '_', '-' and '.', no '.' first, and at most 64 "
+             "of them");
+    return -EINVAL;
 }
 
 int settings_set_load_timeout(void *options, const char *value, char why[FLAGS_WHY_MAX])

@@ -39,7 +39,11 @@ FENCE = re.compile(r"^```(.*)$")
 ADDRESS = re.compile(
     r"\b(?P<scheme>tcp|udp|unix|unixgram)://(?P<host>\[[^\]/]*\]:|[\w.]+:|)(?P<place>\d+|/[\w./-]+)"
 )
-COMMANDS = {"check", "send", "version", "help", "completion"}
+COMMANDS = {
+    *("check", "send", "version", "help", "completion"),
+    *("reload", "status", "versions", "rollback", "promote", "connections", "kick", "eval"),
+    *("console", "log-level", "stop"),
+}
 
 LOG_FIELD = re.compile(r' [\w.-]+=("(?:[^"\\]|\\.)*"|\S*)|,"[\w.-]+":("(?:[^"\\]|\\.)*"|[^,}]*)')
 

@@ -134,7 +134,7 @@ class Server:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             cwd=self.folder,
-            env=environment(**(env or {})),
+            env=environment(**{"XDG_RUNTIME_DIR": self.temporary.name, **(env or {})}),
             **options,
         )
         Server.started.append(self)

@@ -10,7 +10,12 @@ import unittest
 from pathlib import Path
 
 NEAP = os.environ["NEAP_BIN"]
-COMMANDS = ["run", "check", "send", "version", "help", "completion"]
+COMMANDS = [
+    *("run", "check"),
+    *("reload", "status", "versions", "rollback", "promote", "connections", "kick", "eval"),
+    *("console", "log-level", "stop"),
+    *("send", "version", "help", "completion"),
+]
 
 
 def plain_environment():
@@ -61,7 +66,7 @@ class CliTest(unittest.TestCase):
 class Help(CliTest):
     def test_overview_lists_every_command(self):
         text = self.succeeds("help")
-        listed = re.findall(r"^  (\w+) {2,}\w", text[text.index("Commands:") :], re.M)
+        listed = re.findall(r"^  ([\w-]+) {2,}\w", text[text.index("Commands:") :], re.M)
         self.assertEqual(listed, COMMANDS)
         for words in (["--help"], ["-h"]):
             self.assertEqual(self.succeeds(*words), text)
@@ -300,15 +305,17 @@ class Completion(CliTest):
 
     def test_commands(self):
         self.has_tool("bash")
-        self.assertEqual(self.complete("r"), ["run"])
+        self.assertEqual(self.complete("ru"), ["run"])
+        self.assertEqual(self.complete("r"), ["run", "reload", "rollback"])
         self.assertEqual(self.complete("he"), ["help"])
         self.assertEqual(self.complete("help", ""), COMMANDS)
         self.assertEqual(self.complete("completion", "z"), ["zsh"])
+        self.assertEqual(self.complete("log-level", ""), ["debug", "info", "warn", "error"])
 
     def test_scripts_as_commands_and_operands(self):
         self.has_tool("bash")
         (self.folder / "relay.lua").touch()
-        self.assertEqual(self.complete("re"), ["relay.lua"])
+        self.assertEqual(self.complete("re"), ["reload", "relay.lua"])
         self.assertEqual(self.complete("check", "re"), ["relay.lua"])
         self.assertEqual(self.complete("check", "--json", "re"), ["relay.lua"])
         self.assertEqual(self.complete("send", "re"), [])

@@ -29,7 +29,7 @@ PAGES = [
 ALLOWED = {
     "./dev run": "builds, and serves until Ctrl-C",
     "./dev test": "runs all tests, this one among them",
-    "apt-get install gcc libc6-dev cmake ninja-build pkg-config liblua5.4-dev libev-dev":
+    "apt-get install gcc libc6-dev cmake ninja-build pkg-config liblua5.4-dev libev-dev libmd-dev libjansson-dev libedit-dev":
         "needs root and a network",
     "cmake --preset release": "builds",
     "cmake --build build/release": "builds",
