@@ -55,7 +55,7 @@ struct dgram {
     enum transport transport;
     bool closed;   /* to new peers */
     bool wildcard; /* bound to all local addresses: replies must name theirs */
-    dgram_number_fn number;
+    const struct dgram_ops *ops;
     uint64_t seed;
     struct list *table; /* buckets of struct peer */
     size_t bucket_count, peer_count;
@@ -453,8 +453,8 @@ static struct peer *new_peer(struct dgram *dgram, const struct endpoint *remote,
     peer->dgram = dgram;
     peer->remote = *remote;
     peer->local = *local;
-    if (conn_init(&peer->conn, &peer_kind, reactor, dgram->service,
-                  dgram->number(reactor))) {
+    struct service *service = dgram->ops->choose(reactor, dgram->service, remote);
+    if (conn_init(&peer->conn, &peer_kind, reactor, service, dgram->ops->number(reactor))) {
         free(peer);
         return NULL;
     }
@@ -673,7 +673,7 @@ static int ask_for_local(struct dgram *dgram)
 }
 
 struct dgram *dgram_open(struct reactor *reactor, struct service *service, int fd,
-                         enum transport transport, dgram_number_fn number)
+                         enum transport transport, const struct dgram_ops *ops)
 {
     if (!reactor->datagrams && !(reactor->datagrams = new_batch()))
         return NULL;
@@ -688,7 +688,7 @@ struct dgram *dgram_open(struct reactor *reactor, struct service *service, int f
     dgram->service = service;
     dgram->fd = fd;
     dgram->transport = transport;
-    dgram->number = number;
+    dgram->ops = ops;
     dgram->bucket_count = TABLE_MIN;
     dgram->seed = reactor->io->ops->random(reactor->io);
     (void)ask_for_local(dgram); /* an old kernel: replies go by the route, as without it */

@@ -19,12 +19,17 @@
 struct dgram;
 struct dgram_batch;
 
-/* Gives a connection its number. */
-typedef uint64_t (*dgram_number_fn)(struct reactor *reactor);
+/* What the layer above decides for a new peer. */
+struct dgram_ops {
+    uint64_t (*number)(struct reactor *reactor); /* of the connection */
+    /* Its service, given that of the socket. */
+    struct service *(*choose)(struct reactor *reactor, struct service *service,
+                              const struct endpoint *peer);
+};
 
 /* Starts to serve a bound, non-blocking descriptor, which stays the caller's. NULL: no memory. */
 struct dgram *dgram_open(struct reactor *reactor, struct service *service, int fd,
-                         enum transport transport, dgram_number_fn number);
+                         enum transport transport, const struct dgram_ops *ops);
 
 /* Its new peers are of another service from now on; those that live stay where they are. */
 void dgram_set_service(struct dgram *dgram, struct service *service);

@@ -135,6 +135,7 @@ static int run_on_error(lua_State *L, struct call *call, int function)
 static int fail(lua_State *L, struct call *call)
 {
     call->failed = true;
+    call->version->errors++;
     bool over = call->vm->budget.over;
     if (over && !call->outer)
         budget_renew(&call->vm->budget, L);
@@ -184,6 +185,8 @@ static int trampoline(lua_State *L)
 static void fail_outside(struct call *call, const char *message)
 {
     call->failed = true;
+    if (call->version)
+        call->version->errors++;
     free(call->error);
     call->error = strdup(message);
     if (!call->quiet)
@@ -242,6 +245,8 @@ bool call_run(struct call *call)
     call->thread = thread.L;
     call->outer = vm->call;
     vm->call = call;
+    if (call->version)
+        call->version->calls++;
     lua_pushcfunction(thread.L, trampoline);
     lua_pushlightuserdata(thread.L, call);
     int status = enter(vm, call);

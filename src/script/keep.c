@@ -48,8 +48,8 @@ int l_keep(lua_State *L)
     lua_pushvalue(L, 1);
     if (lua_rawget(L, 3) != LUA_TNIL)
         return 1;
-    bool serves = version->state == VERSION_SERVING || version->state == VERSION_RETIRED;
-    if (serves)
+    bool may_fail = version != version->vm->version && version->state != VERSION_RETIRED;
+    if (!may_fail)
         lua_settop(L, 3);
     else
         push_waiting(L, version);

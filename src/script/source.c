@@ -119,6 +119,7 @@ static void free_source(struct source *source)
         free(source->files[i].bytes);
     }
     free(source->files);
+    free(source->missing);
     free(source->folder);
     free(source);
 }
@@ -207,6 +208,14 @@ static int require_along(struct source *source, const char *module, const char *
     return -ENOENT;
 }
 
+static void note_missing(struct source *source, const char *module)
+{
+    char *template = join(source->folder, "?.lua", "");
+    free(source->missing);
+    source->missing = template ? expand(template, strlen(template), module) : NULL;
+    free(template);
+}
+
 int source_require(struct source *source, const char *module, const char *path,
                    const struct source_file **file)
 {
@@ -224,6 +233,8 @@ int source_require(struct source *source, const char *module, const char *path,
     }
     if (failed == -ENOENT)
         failed = require_along(source, module, path);
+    if (failed == -ENOENT && source->folder)
+        note_missing(source, module);
     *file = failed ? NULL : &source->files[source->count - 1];
     return failed;
 }

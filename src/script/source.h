@@ -30,7 +30,8 @@ struct source {
     char hash[SOURCE_HASH_LEN + 1]; /* of all names and bytes; once it is sealed */
     struct source_file *files;
     size_t count;
-    char *folder; /* where modules are looked for, with its '/'; NULL: nowhere */
+    char *missing; /* where a module was looked for last that is not there, or NULL */
+    char *folder;  /* where modules are looked for, with its '/'; NULL: nowhere */
     bool sealed;
 };
 

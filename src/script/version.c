@@ -191,12 +191,35 @@ struct version *version_load(struct vm *vm, struct source *source, unsigned numb
 
 size_t version_switch(struct version *version)
 {
+    bool was_exposed = version->state == VERSION_SERVING;
     version->state = VERSION_SERVING;
     size_t left = services_switch(version);
     version->vm->version = version;
     keep_commit(version);
-    lib_timer_start_all(version);
+    if (!was_exposed)
+        lib_timer_start_all(version);
     return left;
+}
+
+void version_expose(struct version *candidate)
+{
+    candidate->state = VERSION_SERVING;
+    candidate->calls = candidate->errors = 0;
+    services_stand_aside(candidate);
+    lib_timer_start_all(candidate);
+}
+
+void version_withdraw(struct version *candidate)
+{
+    services_return(candidate);
+    hook_stop(candidate, "reload");
+    version_free(candidate);
+}
+
+struct service *version_aside(struct version *candidate, const char *name)
+{
+    struct script_service *service = version_service(candidate, name);
+    return service ? service->aside : NULL;
 }
 
 /* ---- The end ---- */

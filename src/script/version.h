@@ -65,9 +65,10 @@ struct version {
     bool lone;
     uint32_t holds; /* services that only it still has */
     uint64_t load_deadline_ms;
-    int self;        /* reference to the userdata that this is */
-    int environment; /* reference to its globals */
-    int kept;        /* reference: what neap.keep keeps if this version takes over */
+    uint64_t calls, errors; /* of its hooks, timers and framing functions */
+    int self;               /* reference to the userdata that this is */
+    int environment;        /* reference to its globals */
+    int kept;               /* reference: what neap.keep keeps if this version takes over */
     int hooks[ON_COUNT];
     struct app_settings settings;
     struct script_service *services;
@@ -84,6 +85,15 @@ struct version *version_load(struct vm *vm, struct source *source, unsigned numb
 /* It takes over, between two turns: services, kept tables, timers. Returns how many services
  * with connections it does not have. The one before is still to be retired. */
 size_t version_switch(struct version *version);
+
+/* Some connections are given to it, beside the version that serves: its timers start. It may still
+ * take over, or be withdrawn. */
+void version_expose(struct version *candidate);
+/* Its connections go to the version that serves, on_stop runs; then it is gone. */
+void version_withdraw(struct version *candidate);
+
+/* The live service of that name for connections of a candidate; NULL. */
+struct service *version_aside(struct version *candidate, const char *name);
 
 /* It serves no longer: its timers end. Returns how many there were. */
 size_t version_retire(struct version *version);

@@ -14,6 +14,7 @@
 #include "net/reactor.h"
 #include "script/source.h"
 #include "script/version.h"
+#include "server/canary.h"
 #include "server/control.h"
 #include "server/core.h"
 #include "server/inspect.h"
@@ -200,11 +201,15 @@ static void on_status(struct inspection *inspection)
         core->config->name ? core->config->name : DEFAULT_NAME, "pid", (int)getpid(),
         "neap", NEAP_VERSION, "lua", server_lua_release(), "libev", loop_release(),
         "uptime", age_s(core, core->started_ms), "script", control_text(path, strlen(path)),
-        "version", (int)core->history.last, "hash", core->plan->source->hash, "watch",
-        core->watch != NULL, "listen", list_addresses(core), "workers", workers, "counters",
-        list_counters(core));
+        "version", (int)core->history.all[0].number, "hash", core->plan->source->hash,
+        "watch", core->watch != NULL, "listen", list_addresses(core), "workers", workers,
+        "counters", list_counters(core));
     if (answer && inspection->limit)
         (void)json_object_set_new(answer, "options", list_options(core));
+    json_t *canary = reload_canary(core);
+    if (answer && canary)
+        (void)json_object_set(answer, "canary", canary);
+    json_decref(canary);
     control_answer(inspection->request, answer);
 }
 
@@ -246,7 +251,14 @@ static json_t *list_files(const struct source *source)
 static void on_versions(struct inspection *inspection)
 {
     const struct core *core = inspection->owner;
-    json_t *rows = json_array();
+    json_t *rows = json_array(), *canary = reload_canary(core);
+    if (canary) {
+        unsigned number = (unsigned)json_integer_value(json_object_get(canary, "version"));
+        (void)json_array_append_new(
+            rows, json_pack("{s:i,s:s,s:I}", "version", (int)number, "state", "canary",
+                            "connections", sum_of(inspection, number, "connections")));
+        json_decref(canary);
+    }
     for (size_t i = 0; i < core->history.count; i++) {
         const struct past *past = &core->history.all[i];
         json_int_t holds = sum_of(inspection, past->number, "holds");
@@ -300,8 +312,34 @@ static void reload(struct core *core, struct control_request *request,
 
 static void run_reload(void *owner, struct control_request *request, json_t *arguments)
 {
+    const char *share = text_at(arguments, "canary"),
+               *peer = text_at(arguments, "canary_peer");
+    struct canary_terms terms = {.decide =
+                                     json_is_true(json_object_get(arguments, "auto"))};
+    struct reload_request what = {.canary = share || peer ? &terms : NULL};
+    if (share && peer)
+        control_fail(request, EX_USAGE, "EUSAGE", "canary or canary_peer, not both");
+    else if (!share && !peer && terms.decide)
+        control_fail(request, EX_USAGE, "EUSAGE",
+                     "auto is about a canary: say which share");
+    else if (share && canary_read_share(&terms, share))
+        control_fail(
+            request, EX_USAGE, "EUSAGE",
+            "canary must be a share of new connections from 0.01%% to 100%%, like 10%%");
+    else if (peer && canary_read_peer(&terms, peer))
+        control_fail(request, EX_USAGE, "EUSAGE",
+                     "canary_peer must be a network like 10.0.0.0/8 or fd00::/8");
+    else
+        reload(owner, request, what);
+}
+
+static void run_promote(void *owner, struct control_request *request, json_t *arguments)
+{
     (void)arguments;
-    reload(owner, request, (struct reload_request){0});
+    struct reload_ender ender = {.done = on_reloaded, .owner = request};
+    if (!reload_promote(owner, &ender))
+        control_fail(request, EX_USAGE, "ENOENT",
+                     "there is no canary; neap reload --canary begins one");
 }
 
 static void run_rollback(void *owner, struct control_request *request, json_t *arguments)
@@ -309,6 +347,9 @@ static void run_rollback(void *owner, struct control_request *request, json_t *a
     struct core *core = owner;
     const struct history *history = &core->history;
     const json_t *number = json_object_get(arguments, "version");
+    struct reload_ender ender = {.done = on_reloaded, .owner = request};
+    if (!number && reload_withdraw(core, &ender))
+        return;
     const struct past *past = history->count > 1 ? &history->all[1] : NULL;
     if (number)
         past = history_find(history, (unsigned)json_integer_value(number));
@@ -451,6 +492,11 @@ static void run_log_level(void *owner, struct control_request *request, json_t *
 
 static const struct control_argument status_arguments[] = {
     {"effective", CONTROL_BOOLEAN, false}, {.name = NULL}};
+static const struct control_argument reload_arguments[] = {
+    {"canary", CONTROL_TEXT, false},
+    {"canary_peer", CONTROL_TEXT, false},
+    {"auto", CONTROL_BOOLEAN, false},
+    {.name = NULL}};
 static const struct control_argument rollback_arguments[] = {
     {"version", CONTROL_INTEGER, false}, {.name = NULL}};
 static const struct control_argument connections_arguments[] = {
@@ -466,7 +512,8 @@ static const struct control_command commands[] = {
     {"status", CONTROL_VIEW, run_status, status_arguments},
     {"versions", CONTROL_VIEW, run_versions, NULL},
     {"connections", CONTROL_VIEW, run_connections, connections_arguments},
-    {"reload", CONTROL_OPERATE, run_reload, NULL},
+    {"reload", CONTROL_OPERATE, run_reload, reload_arguments},
+    {"promote", CONTROL_OPERATE, run_promote, NULL},
     {"rollback", CONTROL_OPERATE, run_rollback, rollback_arguments},
     {"kick", CONTROL_OPERATE, run_kick, kick_arguments},
     {"stop", CONTROL_OPERATE, run_stop, NULL},
@@ -522,10 +569,10 @@ void commands_log_error(struct core *core, const char *error)
 {
     if (log_format_of(core->log) == LOG_TEXT) {
         log_printf(core->log, LOG_ERROR,
-                   "reload failed, version %u goes on:", core->history.last);
+                   "reload failed, version %u goes on:", core->history.all[0].number);
         log_write_raw(core->log, error, strlen(error));
         return;
     }
     log_printf(core->log, LOG_ERROR, "reload failed, version %u goes on: %s",
-               core->history.last, error);
+               core->history.all[0].number, error);
 }

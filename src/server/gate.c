@@ -12,7 +12,9 @@
 #include "net/stream.h"
 #include "script/hook.h"
 #include "script/services.h"
+#include "script/version.h"
 #include "server/addresses.h"
+#include "server/canary.h"
 #include "server/own.h"
 #include "server/worker.h"
 
@@ -54,6 +56,22 @@ static void refuse(struct own *own, int fd, const struct endpoint *peer)
     count_conn(own->worker, -1);
 }
 
+/* The service of a new connection: of the version that serves, or of a candidate. */
+static struct service *choose(struct reactor *reactor, struct service *service,
+                              const struct endpoint *peer)
+{
+    struct own_canary *canary = &own_of(reactor)->canary;
+    if (!canary->version)
+        return service;
+    struct service *aside = version_aside(canary->version, service->name);
+    if (!aside || !canary_takes(canary->terms, &canary->debt, peer))
+        return service;
+    canary->connections++;
+    return aside;
+}
+
+static const struct dgram_ops dgram_ops = {.number = next_number, .choose = choose};
+
 static void open_conn(struct own *own, const struct gate *gate, int fd,
                       const struct endpoint *peer)
 {
@@ -62,7 +80,8 @@ static void open_conn(struct own *own, const struct gate *gate, int fd,
         return;
     }
     enum transport transport = gate->address->bound.transport;
-    if (!hook_accept(gate->service, peer, transport)) {
+    struct service *service = choose(own->reactor, gate->service, peer);
+    if (!hook_accept(service, peer, transport)) {
         reactor_count(own->reactor, COUNTER_REFUSED_SCRIPT, 1, NULL, NULL);
         refuse(own, fd, peer);
         return;
@@ -71,7 +90,7 @@ static void open_conn(struct own *own, const struct gate *gate, int fd,
                                    .transport = transport,
                                    .peer = peer,
                                    .number = next_number(own->reactor)};
-    int failed = stream_open(own->reactor, gate->service, &origin);
+    int failed = stream_open(own->reactor, service, &origin);
     if (!failed)
         return;
     reactor_count(own->reactor, COUNTER_REFUSED_MEMORY, 1, NULL, strerrorname_np(-failed));
@@ -196,7 +215,7 @@ int gate_open(struct own *own, const struct address *address)
         return 0;
     }
     gate->dgram = dgram_open(own->reactor, gate->service, bound->fds[index],
-                             bound->transport, next_number);
+                             bound->transport, &dgram_ops);
     if (gate->dgram)
         return 0;
     forget(gate);

@@ -15,6 +15,7 @@
 #include "net/reactor.h"
 #include "script/options.h"
 
+struct canary_terms;
 struct own;
 struct version;
 struct vm;
@@ -27,6 +28,15 @@ struct notice {
     uint64_t again;
 };
 
+/* Some new connections go to another version. */
+struct own_canary {
+    struct version *version; /* NULL: there is none */
+    const struct canary_terms *terms;
+    uint32_t debt;
+    uint64_t connections;           /* that it was given */
+    uint64_t old_calls, old_errors; /* of the serving version, when it began */
+};
+
 struct own {
     struct worker *worker;
     struct reactor *reactor;
@@ -37,6 +47,7 @@ struct own {
     struct list gates;        /* struct gate */
     struct list closing;      /* struct job: of turnover_close_gates, unfinished */
     struct wheel_timer look;  /* for what they wait for */
+    struct own_canary canary;
     struct wheel_timer drain;
     bool draining;
     struct notice notices[COUNTER_COUNT];

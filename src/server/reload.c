@@ -15,7 +15,23 @@
 /* A worker that has not answered so long after load_timeout is in a hook that does not return. */
 #define PATIENCE_MS 10000U
 
-enum phase { LOADING, PREPARING, SWITCHING, CLOSING, FORGETTING, DROPPING };
+/* How often a canary is looked at. */
+#define CANARY_LOOK_MS 200U
+
+enum phase {
+    LOADING,
+    PREPARING,
+    EXPOSING,
+    WAITING, /* a canary: for somebody to decide, or for enough hooks */
+    MEASURING,
+    SWITCHING,
+    CLOSING,
+    FORGETTING,
+    DROPPING
+};
+
+/* What is to become of a canary when its workers have answered. */
+enum wish { NO_WISH, PROMOTE, WITHDRAW };
 
 struct reload {
     struct core *core;
@@ -25,14 +41,16 @@ struct reload {
     struct turnover *turnovers; /* one for each worker */
     unsigned pending;           /* jobs that are on their way */
     enum phase phase;
-    bool answered, told_before;
-    char *errors; /* of plan_open or addresses_prepare, or of a worker */
+    bool answered, told_before, is_canary;
+    enum wish wish;
+    struct canary_counts counts; /* over all workers */
+    char *errors;                /* of plan_open or addresses_prepare, or of a worker */
     size_t errors_len;
     int status;
     pthread_t loader;
     _Atomic bool loaded;
     struct list dropped;
-    struct wheel_timer patience;
+    struct wheel_timer patience, look;
     struct reload_facts facts;
 };
 
@@ -44,6 +62,7 @@ static void free_reload(struct reload *reload)
 {
     struct core *core = reload->core;
     wheel_stop(&core->wheel, &reload->patience);
+    wheel_stop(&core->wheel, &reload->look);
     for (unsigned i = 0; i < core->started; i++)
         free(reload->turnovers[i].error);
     plan_close(&reload->plan);
@@ -61,6 +80,11 @@ static void detach(struct reload *reload)
     if (core->reload != reload)
         return;
     core->reload = NULL;
+    if (!core->reload_again)
+        return;
+    core->reload_again = false;
+    core->reload_due = true;
+    loop_wake(core->loop);
 }
 
 static void answer(struct reload *reload, json_t *report)
@@ -141,33 +165,38 @@ static void on_patience_over(struct wheel_timer *timer)
     reload_give_up(reload->core);
 }
 
+/* EX_OK, or it has been told. */
+static int prepare_addresses(struct reload *reload)
+{
+    free(reload->errors);
+    reload->errors = NULL;
+    FILE *errors = open_memstream(&reload->errors, &reload->errors_len);
+    if (!errors)
+        return EX_OSERR;
+    int status = addresses_prepare(&reload->core->addresses, &reload->plan, errors);
+    fclose(errors);
+    return status;
+}
+
 static void begin_prepare(struct reload *reload)
 {
     struct core *core = reload->core;
-    FILE *errors;
-    free(reload->errors);
-    reload->errors = NULL;
     reload_facts_files(&reload->facts, core->plan->source, reload->plan.source);
-    errors = open_memstream(&reload->errors, &reload->errors_len);
-    reload->status =
-        errors ? addresses_prepare(&core->addresses, &reload->plan, errors) : EX_OSERR;
-    if (errors)
-        fclose(errors);
-    if (reload->status != EX_OK) {
-        answer(reload, NULL);
-        detach(reload);
-        free_reload(reload);
-        return;
-    }
     reload->order.source = reload->plan.source;
     reload->order.number = core->history.last + 1;
     reload->order.settings = reload->plan.version->settings;
     reload->order.addresses = &core->addresses.all;
     reload->order.dropped = &reload->dropped;
-    wheel_timer_init(&reload->patience, on_patience_over);
     wheel_start(&core->wheel, &reload->patience,
                 core_now_ms(core) + reload->order.settings.load_timeout_ms + PATIENCE_MS);
     give_all(reload, PREPARING, turnover_prepare);
+}
+
+static void end_early(struct reload *reload)
+{
+    answer(reload, NULL);
+    detach(reload);
+    free_reload(reload);
 }
 
 /* What does not load is told once, until it changes: editors save twice. */
@@ -193,13 +222,15 @@ static void on_loaded(struct reload *reload)
 {
     pthread_join(reload->loader, NULL);
     note_failure(reload);
-    if (reload->status == EX_OK && !is_unchanged(reload) && !reload->core->draining) {
+    bool goes_on =
+        reload->status == EX_OK && !is_unchanged(reload) && !reload->core->draining;
+    /* The addresses of a candidate wait for its promotion. */
+    if (goes_on && !reload->is_canary)
+        reload->status = prepare_addresses(reload);
+    if (goes_on && reload->status == EX_OK)
         begin_prepare(reload);
-        return;
-    }
-    answer(reload, NULL);
-    detach(reload);
-    free_reload(reload);
+    else
+        end_early(reload);
 }
 
 /* ---- Steps ---- */
@@ -213,10 +244,169 @@ static void drop(struct reload *reload)
     give_all(reload, DROPPING, turnover_drop);
 }
 
+/* ---- Canary ---- */
+
+static void begin_switch(struct reload *reload);
+
+static void sum_counts(struct reload *reload)
+{
+    struct canary_counts *sum = &reload->counts;
+    *sum = (struct canary_counts){0};
+    for (unsigned i = 0; i < reload->core->started; i++) {
+        const struct canary_counts *one = &reload->turnovers[i].counts;
+        sum->hooks += one->hooks;
+        sum->errors += one->errors;
+        sum->old_hooks += one->old_hooks;
+        sum->old_errors += one->old_errors;
+        sum->connections += one->connections;
+    }
+}
+
+static json_t *describe(const struct reload *reload)
+{
+    const struct canary_counts *counts = &reload->counts;
+    const struct canary_terms *terms = &reload->order.canary;
+    return json_pack("{s:i,s:s,s:I,s:I,s:I,s:I,s:I}", "version", (int)reload->order.number,
+                     terms->share ? "share" : "peer", terms->text, "connections",
+                     (json_int_t)counts->connections, "hooks", (json_int_t)counts->hooks,
+                     "errors", (json_int_t)counts->errors, "old_hooks",
+                     (json_int_t)counts->old_hooks, "old_errors",
+                     (json_int_t)counts->old_errors);
+}
+
+json_t *reload_canary(const struct core *core)
+{
+    const struct reload *reload = core->reload;
+    bool exposed = reload && (reload->phase == WAITING || reload->phase == MEASURING);
+    return exposed ? describe(reload) : NULL;
+}
+
+static void on_look(struct wheel_timer *timer)
+{
+    struct reload *reload = container_of(timer, struct reload, look);
+    if (reload->phase == WAITING)
+        give_all(reload, MEASURING, turnover_measure);
+}
+
+/* All workers give the candidate its share. */
+static void begin_waiting(struct reload *reload)
+{
+    struct core *core = reload->core;
+    reload->phase = WAITING;
+    wheel_start(&core->wheel, &reload->look, core_now_ms(core) + CANARY_LOOK_MS);
+    if (reload->order.canary.decide || reload->answered)
+        return; /* the answer is the decision */
+    json_t *report = json_pack("{s:i,s:i,s:s,s:o}", "version", (int)reload->order.number,
+                               "previous", (int)core->history.all[0].number, "hash",
+                               reload->plan.source->hash, "canary", describe(reload));
+    answer(reload, report);
+    json_decref(report);
+}
+
+static void promote(struct reload *reload)
+{
+    reload_facts_begin(&reload->facts);
+    reload->status = prepare_addresses(reload);
+    if (reload->status == EX_OK) {
+        begin_switch(reload);
+        return;
+    }
+    /* It cannot take over now; the candidate goes on as before. */
+    answer(reload, NULL);
+    reload->status = EX_OK;
+    reload->wish = NO_WISH;
+    begin_waiting(reload);
+}
+
+static void withdraw(struct reload *reload)
+{
+    struct core *core = reload->core;
+    const struct canary_counts *counts = &reload->counts;
+    json_t *report =
+        json_pack("{s:i,s:i,s:s,s:o}", "version", (int)core->history.all[0].number,
+                  "previous", (int)reload->order.number, "hash", core->plan->source->hash,
+                  "canary", describe(reload));
+    core->history.last =
+        reload->order.number; /* it was seen: its number is not given again */
+    if (reload->wish == WITHDRAW) {
+        answer(reload, report);
+    } else {
+        char *why = NULL;
+        if (asprintf(&why,
+                     "error: version %u was withdrawn: %llu errors in %llu hooks, version "
+                     "%u had "
+                     "%llu in %llu\n",
+                     reload->order.number, (unsigned long long)counts->errors,
+                     (unsigned long long)counts->hooks, core->history.all[0].number,
+                     (unsigned long long)counts->old_errors,
+                     (unsigned long long)counts->old_hooks) < 0)
+            why = NULL;
+        fail(reload, EXIT_FAILURE, why);
+        answer(reload, NULL);
+    }
+    json_decref(report);
+    give_all(reload, DROPPING, turnover_drop);
+}
+
+/* What is to be done with what the workers have counted, or with what somebody wants. */
+static void decide(struct reload *reload)
+{
+    enum canary_verdict verdict = CANARY_OPEN;
+    reload->phase = WAITING;
+    sum_counts(reload);
+    if (reload->order.canary.decide)
+        verdict = canary_judge(&reload->counts);
+    if (reload->core->draining)
+        drop(reload);
+    else if (reload->wish == PROMOTE || (reload->wish == NO_WISH && verdict == CANARY_GOOD))
+        promote(reload);
+    else if (reload->wish == WITHDRAW || verdict == CANARY_BAD)
+        withdraw(reload);
+    else
+        wheel_start(&reload->core->wheel, &reload->look,
+                    core_now_ms(reload->core) + CANARY_LOOK_MS);
+}
+
+static bool end_canary(struct core *core, enum wish wish, const struct reload_ender *ender)
+{
+    struct reload *reload = core->reload;
+    if (!reload || !reload->is_canary || reload->wish != NO_WISH ||
+        (reload->phase != WAITING && reload->phase != MEASURING))
+        return false;
+    if (!reload->answered) { /* of --auto */
+        fail(reload, EXIT_FAILURE,
+             strdup("error: somebody has ended the canary by hand\n"));
+        answer(reload, NULL);
+        reload->status = EX_OK;
+        free(reload->errors);
+        reload->errors = NULL;
+    }
+    reload->order.canary.decide = false;
+    reload->answered = false;
+    reload->request.done = ender->done;
+    reload->request.owner = ender->owner;
+    reload->wish = wish;
+    wheel_stop(&core->wheel, &reload->look);
+    if (reload->phase == WAITING) /* with fresh figures */
+        give_all(reload, MEASURING, turnover_measure);
+    return true;
+}
+
+bool reload_promote(struct core *core, const struct reload_ender *ender)
+{
+    return end_canary(core, PROMOTE, ender);
+}
+
+bool reload_withdraw(struct core *core, const struct reload_ender *ender)
+{
+    return end_canary(core, WITHDRAW, ender);
+}
+
+/* ---- Taking over ---- */
+
 static void begin_switch(struct reload *reload)
 {
     struct core *core = reload->core;
-    wheel_stop(&core->wheel, &reload->patience);
     reload_facts_addresses(&reload->facts, &core->addresses);
     reload_facts_ignored(&reload->facts, core->plan, &reload->plan);
     addresses_commit(&core->addresses, &reload->plan, &reload->dropped);
@@ -239,6 +429,8 @@ static void take_over(struct reload *reload)
     reload->plan = before; /* is closed with the reload */
     core_serve(core, &past);
     json_t *report = reload_report(&reload->facts, &past, &core->history);
+    if (report && reload->is_canary)
+        (void)json_object_set_new(report, "canary", describe(reload));
     answer(reload, report);
     json_decref(report);
 }
@@ -258,10 +450,21 @@ static void step(struct reload *reload)
     case LOADING:
         break;
     case PREPARING:
-        if (reload->status == EX_OK && !reload->core->draining)
-            begin_switch(reload);
-        else
+        wheel_stop(&reload->core->wheel, &reload->patience);
+        if (reload->status != EX_OK || reload->core->draining)
             drop(reload);
+        else if (reload->is_canary)
+            give_all(reload, EXPOSING, turnover_expose);
+        else
+            begin_switch(reload);
+        break;
+    case EXPOSING:
+        begin_waiting(reload);
+        break;
+    case WAITING:
+        break;
+    case MEASURING:
+        decide(reload);
         break;
     case SWITCHING:
         take_over(reload);
@@ -278,6 +481,7 @@ static void step(struct reload *reload)
         free_dropped(reload);
         break;
     case DROPPING:
+        detach(reload);
         free_reload(reload);
         break;
     }
@@ -293,6 +497,8 @@ void reload_look(struct core *core)
 void reload_give_up(struct core *core)
 {
     struct reload *reload = core->reload;
+    if (reload && reload->phase == WAITING) /* the server stops: nobody decides any more */
+        give_all(reload, MEASURING, turnover_measure);
     if (!reload || reload->phase != PREPARING)
         return;
     atomic_store(&reload->order.given_up, true);
@@ -326,6 +532,11 @@ bool reload_start(struct core *core, const struct reload_request *request)
         reload->turnovers[i].order = &reload->order;
     list_init(&reload->dropped);
     wheel_timer_init(&reload->patience, on_patience_over);
+    wheel_timer_init(&reload->look, on_look);
+    if (request->canary) {
+        reload->is_canary = true;
+        reload->order.canary = *request->canary;
+    }
     reload_facts_init(&reload->facts);
     core->reload = reload;
     int failed = pthread_create(&reload->loader, NULL, load, reload);

@@ -3,6 +3,9 @@
  *     load (loader thread) ─> bind ─> prepare (workers) ─> switch (workers) ─> close addresses
  *       └────────┴───────────────────┴─ any failure: drop, and the old version goes on
  *
+ *     canary:  load ─> prepare ─> expose: a share of new connections ─┬ promote ─> bind ─> switch
+ *                                                                     └ withdraw ─> drop
+ *
  * What:   one reload at a time. The old version serves until the switch, which cannot fail. The
  *         answer tells what happened: numbers for programs, text for people.
  * Owns:   the new plan, until it is the one that serves. Borrows: the core.
@@ -15,18 +18,32 @@
 
 #include <jansson.h>
 
+struct canary_terms;
 struct core;
 struct source;
 
 struct reload_request {
-    struct source *source; /* to be served; NULL: read the files */
-    unsigned same_as;      /* the number it had, for `source` */
-    bool if_changed;       /* not if the bytes are those that serve */
+    struct source *source;             /* to be served; NULL: read the files */
+    unsigned same_as;                  /* the number it had, for `source` */
+    bool if_changed;                   /* not if the bytes are those that serve */
+    const struct canary_terms *canary; /* NULL: all connections at once */
     /* Called once: `report` (borrowed) tells what happened; or it is NULL, and `error` why
      * nothing did, with the status to exit with. Both NULL: there was no change. */
     void (*done)(void *owner, json_t *report, const char *error, int status);
     void *owner;
 };
+
+/* Who is told of the end of a canary, instead of the one who began it. */
+struct reload_ender {
+    void (*done)(void *owner, json_t *report, const char *error, int status);
+    void *owner;
+};
+
+/* Ends a canary: the candidate takes over, or is withdrawn. False: there is none. */
+bool reload_promote(struct core *core, const struct reload_ender *ender);
+bool reload_withdraw(struct core *core, const struct reload_ender *ender);
+/* A new object that describes it; NULL: there is none. */
+json_t *reload_canary(const struct core *core);
 
 /* Begins. False: one is under way. */
 bool reload_start(struct core *core, const struct reload_request *request);

@@ -18,6 +18,11 @@ static uint64_t now_ns(void)
     return io_system.ops->monotonic_ns(&io_system);
 }
 
+void reload_facts_begin(struct reload_facts *facts)
+{
+    facts->started_ns = now_ns();
+}
+
 void reload_facts_over(struct reload_facts *facts)
 {
     facts->took_ns = now_ns() - facts->started_ns;

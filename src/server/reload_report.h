@@ -24,6 +24,8 @@ struct reload_facts {
 };
 
 void reload_facts_init(struct reload_facts *facts);
+/* From here on it is timed: a canary has waited for people. */
+void reload_facts_begin(struct reload_facts *facts);
 /* All workers serve the new version. */
 void reload_facts_over(struct reload_facts *facts);
 void reload_facts_fini(struct reload_facts *facts);

@@ -279,11 +279,6 @@ static void on_reloaded(void *owner, json_t *report, const char *error, int stat
     } else if (error) {
         commands_log_error(core, error);
     }
-    if (core->reload_again) {
-        core->reload_again = false;
-        loop_wake(core->loop);
-        core->reload_due = true;
-    }
 }
 
 static void reload_files(struct core *core, bool if_changed)

@@ -42,8 +42,36 @@ bool turnover_prepare(struct own *own, struct job *job)
 bool turnover_drop(struct own *own, struct job *job)
 {
     (void)job;
-    version_free(own->prepared);
-    own->prepared = NULL;
+    if (own->canary.version)
+        version_withdraw(own->canary.version);
+    else
+        version_free(own->prepared);
+    own->canary.version = own->prepared = NULL;
+    return true;
+}
+
+bool turnover_expose(struct own *own, struct job *job)
+{
+    const struct turnover *turnover = turnover_of(job);
+    const struct version *serving = own->version;
+    version_expose(own->prepared);
+    own->canary = (struct own_canary){.version = own->prepared,
+                                      .terms = &turnover->order->canary,
+                                      .old_calls = serving->calls,
+                                      .old_errors = serving->errors};
+    return true;
+}
+
+bool turnover_measure(struct own *own, struct job *job)
+{
+    const struct own_canary *canary = &own->canary;
+    if (canary->version)
+        turnover_of(job)->counts =
+            (struct canary_counts){.hooks = canary->version->calls,
+                                   .errors = canary->version->errors,
+                                   .old_hooks = own->version->calls - canary->old_calls,
+                                   .old_errors = own->version->errors - canary->old_errors,
+                                   .connections = canary->connections};
     return true;
 }
 
@@ -61,7 +89,7 @@ bool turnover_switch(struct own *own, struct job *job)
 {
     struct turnover *turnover = turnover_of(job);
     struct version *before = own->version, *version = own->prepared;
-    own->prepared = NULL;
+    own->canary.version = own->prepared = NULL;
     turnover->connections = own->reactor->conns.count;
     turnover->vanished = version_lost_hooks(before, version);
     turnover->orphans = version_switch(version);

@@ -1,7 +1,8 @@
 /* server/turnover.h - a worker's part in a reload: prepare aside, then switch or let go.
  *
- *     turnover_prepare ─> turnover_switch ─> turnover_stop_gates ─> turnover_close_gates
- *              └──────> turnover_drop
+ *     turnover_prepare ──(canary: turnover_expose, turnover_measure ...)──> turnover_switch
+ *              └──────> turnover_drop                      ─> turnover_stop_gates
+ *                                                          ─> turnover_close_gates
  *
  * What:   the jobs that reload.c gives to each worker, one struct for all of them.
  * Thread: fields are main's while no job of it is on its way, the worker's meanwhile. */
@@ -13,6 +14,7 @@
 #include <stddef.h>
 
 #include "script/options.h"
+#include "server/canary.h"
 #include "server/job.h"
 
 struct source;
@@ -22,7 +24,8 @@ struct turnover_order {
     struct source *source;
     unsigned number;
     struct app_settings settings;
-    _Atomic bool given_up; /* whoever has not begun yet need not */
+    struct canary_terms canary; /* of turnover_expose */
+    _Atomic bool given_up;      /* whoever has not begun yet need not */
     struct list
         *addresses; /* struct address: all that are listened on, from the switch on */
     const struct list *dropped; /* struct address: those that no longer are */
@@ -34,11 +37,15 @@ struct turnover {
     /* What came of it: */
     char *error; /* of prepare, to be freed; NULL: it went well */
     size_t connections, timers_ended, orphans; /* of the switch */
+    struct canary_counts counts;               /* of turnover_measure */
     size_t vanished; /* bits of hooks that the version before had, by enum hook */
 };
 
 bool turnover_prepare(struct own *own, struct job *job);
 bool turnover_drop(struct own *own, struct job *job);
+/* Gives the prepared version its share of new connections. */
+bool turnover_expose(struct own *own, struct job *job);
+bool turnover_measure(struct own *own, struct job *job);
 bool turnover_switch(struct own *own, struct job *job);
 /* Accept who waits at dropped addresses, then no more ... */
 bool turnover_stop_gates(struct own *own, struct job *job);

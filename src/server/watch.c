@@ -314,7 +314,7 @@ static void note_change(struct watch *watch, enum change change)
     watch->pending = true;
     uint64_t quiet_ms = now_ms + WATCH_QUIET_MS;
     uint64_t last_ms = watch->since_ms + WATCH_PATIENCE_MS;
-    wheel_start(watch->wheel, &watch->quiet, quiet_ms ? last_ms : 0);
+    wheel_start(watch->wheel, &watch->quiet, quiet_ms < last_ms ? quiet_ms : last_ms);
 }
 
 static enum change change_of(const struct watch *watch, const struct inotify_event *event)

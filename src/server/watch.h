@@ -44,8 +44,10 @@ MUST_CHECK int watch_open(struct watch **watch, struct loop *loop, struct wheel 
 /* Replaces what is watched. Paths are copied; relative ones are from the working directory;
  * none needs to exist. What changed before while it was watched is still told. To miss nothing,
  * call it before a file that was not watched is read, or read that file again after.
- * 0, -E2BIG (more than WATCH_PATHS_MAX, or spread over too many folders), -ENAMETOOLONG, -EACCES (a folder that may not be
- * listed), -ENOSPC (out of inotify watches), -ENOMEM; on failure the old set stays. */
+ * 0, -E2BIG (more than WATCH_PATHS_MAX, or spread over too many folders), -ENAMETOOLONG, -EACCES
+ * (a folder that may not be listed), -ENOENT or -ENOTDIR (the working directory is gone, or
+ * folders do not stop moving), -ENOSPC (out of inotify watches), -ENOMEM; on failure the old set
+ * stays. */
 MUST_CHECK int watch_set(struct watch *watch, const char *const *paths, size_t count);
 
 /* Nothing is told any more. NULL is allowed. */

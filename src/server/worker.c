@@ -32,6 +32,14 @@ static void on_drain_timeout(struct wheel_timer *timer)
     conn_abort_all(own->reactor);
 }
 
+static void stop_version(struct version *version)
+{
+    if (!version)
+        return;
+    hook_stop(version, "shutdown");
+    (void)lib_timer_stop_all(version);
+}
+
 static void drain(struct own *own)
 {
     if (own->draining)
@@ -39,8 +47,8 @@ static void drain(struct own *own)
     own->draining = true;
     gate_stop_all(own);
     set_state(own->worker, WORKER_DRAINING);
-    hook_stop(own->version, "shutdown");
-    lib_timer_stop_all(own->version);
+    stop_version(own->version);
+    stop_version(own->canary.version);
     conn_shutdown_all(own->reactor);
     uint64_t timeout_ms = own->settings.drain_timeout_ms;
     wheel_start(&own->reactor->wheel, &own->drain,

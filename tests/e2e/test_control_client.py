@@ -166,7 +166,7 @@ CASES = [
         ["reload", "--canary-peer", "10.0.0.0/8"],
         {"command": "reload", "canary_peer": "10.0.0.0/8"},
         {"ok": True, "version": 2, "previous": 1, "connections": 1, "timers_ended": 1, "ms": 0.7},
-        "version 1 -> 2 in 0 ms, 1 connection kept, 1 timer ended\n",
+        "version 1 -> 2 in 0.7 ms, 1 connection kept, 1 timer ended\n",
     ),
     (["rollback"], {"command": "rollback"}, CHANGE, CHANGED),
     (

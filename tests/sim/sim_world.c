@@ -95,6 +95,16 @@ static uint64_t next_number(struct reactor *reactor)
     return sim_entry_new(sim_of_reactor(reactor))->number;
 }
 
+static struct service *choose(struct reactor *reactor, struct service *service,
+                              const struct endpoint *peer)
+{
+    (void)reactor;
+    (void)peer;
+    return service;
+}
+
+static const struct dgram_ops dgram_ops = {.number = next_number, .choose = choose};
+
 static struct service *service_of_peer(const struct sim *sim, const struct peer *peer)
 {
     return sim->streams[(peer - sim->peers) & 1];
@@ -188,7 +198,7 @@ static void open_gates(struct sim *sim)
     for (size_t i = 0; i < 2; i++) {
         sim->dgram_fds[i] = sim_dgram_open(&sim->io, at);
         sim->dgrams[i] = dgram_open(sim->reactor, sim->packets[i], sim->dgram_fds[i],
-                                    TRANSPORT_UDP, next_number);
+                                    TRANSPORT_UDP, &dgram_ops);
         SIM_CHECK(sim->dgrams[i], "out of memory");
     }
     sim->listener_fd = sim_listener_open(&sim->io);

@@ -285,6 +285,16 @@ uint64_t net_number(struct reactor *reactor)
     return ++net.numbers;
 }
 
+static struct service *choose(struct reactor *reactor, struct service *service,
+                              const struct endpoint *peer)
+{
+    (void)reactor;
+    (void)peer;
+    return service;
+}
+
+const struct dgram_ops net_dgram_ops = {.number = net_number, .choose = choose};
+
 /* ---- Life ---- */
 
 static void keep_framing(struct framing *framing)

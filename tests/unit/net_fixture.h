@@ -15,6 +15,7 @@
 
 #include "io/io.h"
 #include "net/conn.h"
+#include "net/dgram.h"
 #include "net/reactor.h"
 
 /* The next `count` calls answer with `error` (negative); UINT32_MAX: all of them. */
@@ -68,6 +69,7 @@ void net_advance(uint64_t ms);
 bool net_traced(const char *text);
 uint64_t net_counter(enum counter counter);
 uint64_t net_number(struct reactor *reactor);
+extern const struct dgram_ops net_dgram_ops;
 
 /* Connected stream sockets; the first, of the kind asked for, becomes a connection and the other
  * is returned: it does not block. */

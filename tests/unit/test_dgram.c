@@ -18,7 +18,7 @@ static int server;
 static void serve(const char *address, enum transport transport)
 {
     server = net_bind(address, &at);
-    dgram = dgram_open(net.reactor, &net.service, server, transport, net_number);
+    dgram = dgram_open(net.reactor, &net.service, server, transport, &net_dgram_ops);
     ck_assert_ptr_nonnull(dgram);
 }
 
