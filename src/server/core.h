@@ -64,6 +64,9 @@ uint64_t core_now_ms(const struct core *core);
 /* Begins to stop; `by` says who wants it, "" for a signal. */
 void core_stop(struct core *core, const char *by);
 
+/* Watches the files of the version that serves, and of one that did not load (NULL: none). */
+void core_watch(struct core *core, const struct source *failed);
+
 /* core->plan is what serves from now on. */
 void core_serve(struct core *core, const struct past *past);
 

@@ -208,6 +208,7 @@ static void note_failure(struct reload *reload)
         failed_hash[0] = '\0';
         return;
     }
+    core_watch(reload->core, source);
     bool told = strcmp(failed_hash, source->hash) == 0;
     memcpy(failed_hash, source->hash, sizeof reload->core->failed_hash);
     if (!told || !reload->request.if_changed)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -298,18 +299,38 @@ static void on_file_changed(void *owner, int failed)
     reload_files(core, true);
 }
 
-static void watch_files(struct core *core)
+/* A pipe or a terminal tells nothing by its folder. */
+static bool is_watchable(const char *path)
+{
+    struct stat found;
+    return stat(path, &found) < 0 || S_ISREG(found.st_mode);
+}
+
+static size_t add_paths(const struct source *source, const char **paths, size_t count)
+{
+    for (size_t i = 0; i < source->count; i++)
+        if (is_watchable(source->files[i].chunk + 1))
+            paths[count++] = source->files[i].chunk + 1;
+    if (source->missing)
+        paths[count++] = source->missing;
+    return count;
+}
+
+void core_watch(struct core *core, const struct source *failed)
 {
     const struct source *source = core->plan->source;
-    const char **paths = calloc(source->count, sizeof *paths);
-    int failed = paths ? 0 : -ENOMEM;
-    for (size_t i = 0; paths && i < source->count; i++)
-        paths[i] = source->files[i].chunk + 1;
-    if (!failed)
-        failed = watch_set(core->watch, paths, source->count);
-    if (failed)
+    if (!core->watch)
+        return;
+    size_t most = source->count + (failed ? failed->count : 0) + 2, count = 0;
+    const char **paths = calloc(most, sizeof *paths);
+    if (paths)
+        count = add_paths(source, paths, count);
+    if (paths && failed)
+        count = add_paths(failed, paths, count);
+    int result = paths ? watch_set(core->watch, paths, count) : -ENOMEM;
+    if (result)
         log_printf(core->log, LOG_WARN, "the files of the script are not watched: %s",
-                   strerror(-failed));
+                   strerror(-result));
     free(paths);
 }
 
@@ -322,8 +343,8 @@ void core_serve(struct core *core, const struct past *past)
     history_add(&core->history, past);
     admission_set_limits(&core->workers.admission, &limits);
     apply_log(core);
-    if (core->watch)
-        watch_files(core);
+    core_watch(core, NULL);
+    core->reload_again |= core->watch != NULL; /* what changed before it was watched */
 }
 
 /* ---- Signals ---- */
@@ -412,7 +433,7 @@ static void on_wake(void *owner)
     struct core *core = owner;
     workers_collect(&core->workers);
     reload_look(core);
-    if (core->reload_due) {
+    if (core->reload_due && core->ready) {
         core->reload_due = false;
         reload_files(core, true);
     }
@@ -470,7 +491,8 @@ static int open_watch(struct core *core)
         fprintf(stderr, "neap: --watch: %s\n", strerror(-failed));
         return EX_OSERR;
     }
-    watch_files(core);
+    core_watch(core, NULL);
+    core->reload_due = true; /* what changed before it was watched */
     return EX_OK;
 }
 

@@ -42,6 +42,8 @@ bool turnover_prepare(struct own *own, struct job *job)
 bool turnover_drop(struct own *own, struct job *job)
 {
     (void)job;
+    if (own->draining)
+        return true; /* it has been told to stop, and its connections are closing */
     if (own->canary.version)
         version_withdraw(own->canary.version);
     else

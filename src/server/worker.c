@@ -80,14 +80,6 @@ static struct job *take_job(struct worker *worker)
     return node ? container_of(node, struct job, node) : NULL;
 }
 
-static void run_jobs(struct own *own)
-{
-    struct job *job;
-    while ((job = take_job(own->worker)))
-        if (job->run(own, job))
-            job_finish(own, job);
-}
-
 /* Nobody will run what is still there. */
 static void lose_jobs(struct own *own)
 {
@@ -102,16 +94,31 @@ static void lose_jobs(struct own *own)
     }
 }
 
-static void on_wake(struct reactor *reactor)
+static void obey(struct own *own)
 {
-    struct own *own = own_of(reactor);
     unsigned orders = atomic_load(&own->worker->orders);
-    gate_take_mail(own);
-    run_jobs(own);
     if (orders & (ORDER_DRAIN | ORDER_QUIT))
         drain(own);
     if (orders & ORDER_ABORT)
-        conn_abort_all(reactor);
+        conn_abort_all(own->reactor);
+}
+
+static void run_jobs(struct own *own)
+{
+    struct job *job;
+    while ((job = take_job(own->worker))) {
+        obey(own); /* what was ordered before the job was given comes first */
+        if (job->run(own, job))
+            job_finish(own, job);
+    }
+}
+
+static void on_wake(struct reactor *reactor)
+{
+    struct own *own = own_of(reactor);
+    gate_take_mail(own);
+    obey(own);
+    run_jobs(own);
 }
 
 static const struct reactor_ops reactor_ops = {
