@@ -305,12 +305,35 @@ static void move_own_globals(lua_State *L, int globals, int behind)
     lua_pop(L, 1);
 }
 
-void environment_seal(lua_State *L)
+/* In the metatable of sealed globals: their version's number. */
+static const char number_key;
+
+unsigned environment_version(lua_State *L)
+{
+    if (!lua_istable(L, -1) || !lua_getmetatable(L, -1))
+        return 0;
+    lua_rawgetp(L, -1, &number_key);
+    unsigned number = (unsigned)lua_tointeger(L, -1);
+    lua_pop(L, 2);
+    return number;
+}
+
+void environment_push_own(lua_State *L)
+{
+    if (!lua_getmetatable(L, -1))
+        lua_newtable(L);
+    lua_getfield(L, -1, "__index");
+    lua_remove(L, -2);
+}
+
+void environment_seal(lua_State *L, const struct version *version)
 {
     int globals = lua_gettop(L);
     lua_newtable(L);
     move_own_globals(L, globals, globals + 1);
-    lua_createtable(L, 0, 3);
+    lua_createtable(L, 0, 4);
+    lua_pushinteger(L, (lua_Integer)version->number);
+    lua_rawsetp(L, -2, &number_key);
     lua_insert(L, -2);
     lua_setfield(L, -2, "__index");
     lua_pushcfunction(L, l_sealed);

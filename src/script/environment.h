@@ -18,6 +18,13 @@ void environment_open_state(lua_State *L);
 void environment_push(lua_State *L, struct version *version);
 
 /* From now on writing a global raises. The globals are at the top. */
-void environment_seal(lua_State *L);
+void environment_seal(lua_State *L, const struct version *version);
+
+/* The number of the version whose sealed globals the table at the top is; 0: it is no such table.
+ * Raises: no. */
+unsigned environment_version(lua_State *L);
+
+/* Pushes the table of the globals that a script has made; the sealed globals are at the top. */
+void environment_push_own(lua_State *L);
 
 #endif

@@ -1,6 +1,7 @@
 /* script/version.c - loading a version, and letting go of it. */
 #include "script/version.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -79,7 +80,7 @@ static const char *take_app(lua_State *L, struct call *call)
     lua_settop(L, CALL_RESULT);
     app_read(L, CALL_RESULT, version);
     lua_rawgeti(L, LUA_REGISTRYINDEX, version->environment);
-    environment_seal(L);
+    environment_seal(L, version);
     return NULL;
 }
 
@@ -291,6 +292,35 @@ struct script_service *version_service(struct version *version, const char *name
         if (strcmp(version->services[i].name, name) == 0)
             return &version->services[i];
     return NULL;
+}
+
+struct naming {
+    struct version *version;
+    char *text;
+    size_t size;
+};
+
+static int name_globals(lua_State *L)
+{
+    struct naming *naming = lua_touserdata(L, 1);
+    size_t len = 0;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, naming->version->environment);
+    environment_push_own(L);
+    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+        if (lua_type(L, -2) != LUA_TSTRING || len >= naming->size)
+            continue;
+        int more = snprintf(naming->text + len, naming->size - len, "%s%s", len ? ", " : "",
+                            lua_tostring(L, -2));
+        len += more > 0 ? (size_t)more : 0;
+    }
+    return 0;
+}
+
+void version_globals(struct version *version, char *text, size_t size)
+{
+    struct naming naming = {version, text, size};
+    text[0] = '\0';
+    (void)vm_protect(version->vm, name_globals, &naming);
 }
 
 size_t version_lost_hooks(const struct version *before, struct version *after)

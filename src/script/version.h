@@ -101,6 +101,9 @@ size_t version_retire(struct version *version);
 /* It is not to serve at all, or the state is about to be closed. NULL is allowed. */
 void version_free(struct version *version);
 
+/* The names of the globals that its files have made, with commas, cut where there is no room. */
+void version_globals(struct version *version, char *text, size_t size);
+
 /* Hooks of services of both that only `before` has, as bits by enum hook. */
 size_t version_lost_hooks(const struct version *before, struct version *after);
 

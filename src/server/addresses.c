@@ -19,6 +19,12 @@ static bool is_same(const struct addr *a, const struct addr *b)
            strcmp(a->host, b->host) == 0;
 }
 
+static bool has_same_options(const struct addr *a, const struct addr *b)
+{
+    return a->backlog == b->backlog && a->mode == b->mode && a->ipv6_only == b->ipv6_only &&
+           a->reuse_port == b->reuse_port;
+}
+
 static struct bind_options options_of(const struct plan *plan,
                                       const struct script_service *service)
 {
@@ -30,20 +36,35 @@ static struct bind_options options_of(const struct plan *plan,
                                  .sockopt_count = service->sockopt_count};
 }
 
-/* Marks those bound for that address already: one, or two for `localhost`. */
+/* One that is bound for that address and not claimed, of that service if there is one. */
+static const struct address *find_unclaimed(const struct addresses *addresses,
+                                            const char *service, const struct addr *addr)
+{
+    const struct address *found = NULL;
+    LIST_FOREACH (&addresses->all, node) {
+        const struct address *address = container_of(node, const struct address, node);
+        if (address->next || address->is_new || !is_same(&address->spec, addr))
+            continue;
+        if (strcmp(address->service, service) == 0)
+            return address;
+        if (!found)
+            found = address;
+    }
+    return found;
+}
+
 static bool claim(struct addresses *addresses, const struct script_service *service,
                   const struct addr *addr)
 {
-    bool found = false;
+    const struct address *found = find_unclaimed(addresses, service->name, addr);
     LIST_FOREACH (&addresses->all, node) {
         struct address *address = container_of(node, struct address, node);
-        bool free_one = !address->next && !address->is_new;
-        if (!free_one || !is_same(&address->spec, addr))
+        if (!found || address->group != found->group)
             continue;
         address->next = service;
-        found = true;
+        address->other_options = !has_same_options(&address->spec, addr);
     }
-    return found;
+    return found != NULL;
 }
 
 static int add(struct addresses *addresses, const struct script_service *service,
@@ -55,6 +76,7 @@ static int add(struct addresses *addresses, const struct script_service *service
         return EX_OSERR;
     }
     address->spec = *addr;
+    address->group = addresses->groups;
     address->bound = *bound;
     address->next = service;
     address->is_new = true;
@@ -75,6 +97,7 @@ static int bind_new(struct addresses *addresses, const struct plan *plan,
         return count == -EACCES || count == -EPERM ? EX_NOPERM : EX_OSERR;
     }
     int status = EX_OK;
+    addresses->groups++;
     for (int i = 0; i < count; i++)
         if (status == EX_OK)
             status = add(addresses, service, addr, &bound[i]);

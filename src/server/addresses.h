@@ -27,15 +27,19 @@ struct address {
     struct list
         node; /* in struct addresses, or in the list of those that are being dropped */
     struct addr spec;
+    unsigned group; /* those that were bound for one spec at once: two for `localhost` */
     struct bound bound;
     char service[SERVICE_NAME_MAX];
     /* Between prepare and commit: */
     const struct script_service *next; /* whose it will be; NULL: nobody names it */
     bool is_new;
+    bool
+        other_options; /* it is named with another backlog, mode, ... than it was bound with */
 };
 
 struct addresses {
     struct list all; /* struct address, in the order in which they were bound */
+    unsigned groups; /* numbers that were given */
 };
 
 void addresses_init(struct addresses *addresses);

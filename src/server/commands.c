@@ -263,13 +263,14 @@ static void on_versions(struct inspection *inspection)
         const struct past *past = &core->history.all[i];
         json_int_t holds = sum_of(inspection, past->number, "holds");
         json_t *row = json_pack(
-            "{s:i,s:s,s:f,s:s,s:o,s:I,s:i,s:I}", "version", (int)past->number, "hash",
+            "{s:i,s:s,s:f,s:s,s:o,s:I,s:i,s:I,s:I}", "version", (int)past->number, "hash",
             past->source->hash, "age", age_s(core, past->since_ms), "state",
             i == 0  ? "serving"
             : holds ? "held"
                     : "kept",
             "files", list_files(past->source), "connections",
-            sum_of(inspection, past->number, "connections"), "waiting", 0, "holds", holds);
+            sum_of(inspection, past->number, "connections"), "waiting", 0, "functions",
+            sum_of(inspection, past->number, "functions"), "holds", holds);
         if (row && past->same_as)
             (void)json_object_set_new(row, "same_as",
                                       json_integer((json_int_t)past->same_as));

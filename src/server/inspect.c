@@ -8,6 +8,7 @@
 #include "net/conn.h"
 #include "net/reactor.h"
 #include "script/eval.h"
+#include "script/held.h"
 #include "script/version.h"
 #include "script/vm.h"
 #include "server/control.h"
@@ -38,6 +39,8 @@ bool inspect_worker(struct own *own, struct job *job)
         (json_int_t)own->vm->alloc.limit, "buffered", (json_int_t)reactor->buffered);
     return true;
 }
+
+#define HELD_LOOKS 10000 /* connections whose conn.data is looked at */
 
 /* Adds to a number in the object of a version, all of which stand in one by their numbers. */
 static void add_to(json_t *versions, unsigned number, const char *field, uint64_t by)
@@ -75,7 +78,11 @@ static void count_opened(const struct own *own, json_t *versions)
 bool inspect_versions(struct own *own, struct job *job)
 {
     json_t *versions = json_object();
+    struct held held;
     count_opened(own, versions);
+    held_look(own->vm, HELD_LOOKS, &held);
+    for (size_t i = 0; i < held.count; i++)
+        add_to(versions, held.number[i], "functions", held.functions[i]);
     LIST_FOREACH (&own->vm->versions, node) {
         const struct version *version = container_of(node, const struct version, node);
         add_to(versions, version->number, "holds", version->holds);

@@ -37,7 +37,8 @@ struct inspection {
 
 /* An object: worker, state, connections, peers, loop_lag_ms, lua_memory, lua_limit, buffered. */
 bool inspect_worker(struct own *own, struct job *job);
-/* By number: { connections (opened under it), holds (services that only it has) }. */
+/* By number: { connections (opened under it), holds (services that only it has), functions (in
+ * conn.data) }. */
 bool inspect_versions(struct own *own, struct job *job);
 /* { total, rows: [...] }: connections, at most `limit` rows, of the service `text` if it is set. */
 bool inspect_connections(struct own *own, struct job *job);

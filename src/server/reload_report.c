@@ -7,6 +7,7 @@
 #include "io/io.h"
 #include "script/hook.h"
 #include "script/source.h"
+#include "script/version.h"
 #include "server/addresses.h"
 #include "server/control.h"
 #include "server/history.h"
@@ -50,6 +51,12 @@ static void add_text(json_t *array, const char *text)
     (void)json_array_append_new(array, control_text(text, strlen(text)));
 }
 
+static void add_ignored(struct reload_facts *facts, const char *option, const char *why)
+{
+    (void)json_array_append_new(facts->ignored,
+                                json_pack("{s:s,s:s}", "option", option, "why", why));
+}
+
 /* ---- Gathering ---- */
 
 static const struct source_file *find_chunk(const struct source *source, const char *chunk)
@@ -88,18 +95,21 @@ void reload_facts_addresses(struct reload_facts *facts, const struct addresses *
             add_text(facts->opened, address->bound.text);
         else if (!address->next)
             add_text(facts->closed, address->bound.text);
+        else if (address->other_options)
+            add_ignored(facts, address->bound.text,
+                        "options of an address hold from when it was bound");
     }
 }
 
 void reload_facts_ignored(struct reload_facts *facts, const struct plan *before,
                           const struct plan *after)
 {
-    if (before->workers == after->workers)
-        return;
-    (void)json_array_append_new(
-        facts->ignored,
-        json_pack("{s:s,s:s}", "option", "workers", "why",
-                  "the number of workers is fixed while the server runs: restart it"));
+    version_globals(after->version, facts->globals, sizeof facts->globals);
+    if (before->workers != after->workers)
+        add_ignored(facts, "workers",
+                    "the number of workers is fixed while the server runs: restart it");
+    if (before->version->settings.log_format != after->version->settings.log_format)
+        add_ignored(facts, "log_format", "the log keeps the format that it began with");
 }
 
 void reload_facts_worker(struct reload_facts *facts, const struct turnover *turnover)
@@ -108,6 +118,7 @@ void reload_facts_worker(struct reload_facts *facts, const struct turnover *turn
     facts->timers_ended += turnover->timers_ended;
     facts->orphans += turnover->orphans;
     facts->vanished |= turnover->vanished;
+    facts->held += turnover->held;
 }
 
 /* ---- Telling ---- */
@@ -115,7 +126,7 @@ void reload_facts_worker(struct reload_facts *facts, const struct turnover *turn
 static json_t *warnings(const struct reload_facts *facts)
 {
     json_t *array = json_array();
-    char text[160];
+    char text[400];
     for (size_t hook = 0; hook < ON_COUNT; hook++) {
         if (!(facts->vanished & (size_t)1 << hook) || facts->connections == 0)
             continue;
@@ -127,6 +138,19 @@ static json_t *warnings(const struct reload_facts *facts)
     if (facts->orphans) {
         snprintf(text, sizeof text,
                  "a service is gone, and has connections: they keep the hooks they had");
+        add_text(array, text);
+    }
+    if (facts->held) {
+        snprintf(text, sizeof text,
+                 "%zu functions of older versions are in conn.data: they keep the old "
+                 "code; keep "
+                 "data there",
+                 facts->held);
+        add_text(array, text);
+    }
+    if (*facts->globals) {
+        snprintf(text, sizeof text,
+                 "globals were written (%s): were they meant to be local?", facts->globals);
         add_text(array, text);
     }
     return array;

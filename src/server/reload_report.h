@@ -19,7 +19,8 @@ struct turnover;
 
 struct reload_facts {
     uint64_t started_ns, took_ns;
-    size_t connections, timers_ended, orphans, vanished;
+    size_t connections, timers_ended, orphans, vanished, held;
+    char globals[200];
     json_t *files, *opened, *closed, *ignored;
 };
 
@@ -35,7 +36,7 @@ void reload_facts_files(struct reload_facts *facts, const struct source *before,
                         const struct source *after);
 /* Between addresses_prepare and addresses_commit. */
 void reload_facts_addresses(struct reload_facts *facts, const struct addresses *addresses);
-/* What cannot change while the server runs. */
+/* What cannot change while the server runs, and what else the new plan has that is odd. */
 void reload_facts_ignored(struct reload_facts *facts, const struct plan *before,
                           const struct plan *after);
 /* What one worker's switch came to. */

@@ -5,12 +5,16 @@
 #include <string.h>
 
 #include "net/reactor.h"
+#include "script/held.h"
 #include "script/hook.h"
 #include "script/version.h"
 #include "script/vm.h"
 #include "server/addresses.h"
 #include "server/gate.h"
 #include "server/own.h"
+
+/* Connections whose conn.data is looked at for old functions: enough to find a habit, and quick. */
+#define HELD_LOOKS 500
 
 static struct turnover *turnover_of(struct job *job)
 {
@@ -102,6 +106,9 @@ bool turnover_switch(struct own *own, struct job *job)
     open_gates(own, turnover->order->addresses);
     hook_stop(before, "reload");
     turnover->timers_ended = version_retire(before);
+    struct held held;
+    held_look(own->vm, HELD_LOOKS, &held);
+    turnover->held = held_of_others(&held, version->number);
     return true;
 }
 

@@ -38,6 +38,7 @@ struct turnover {
     char *error; /* of prepare, to be freed; NULL: it went well */
     size_t connections, timers_ended, orphans; /* of the switch */
     struct canary_counts counts;               /* of turnover_measure */
+    size_t held;     /* functions of older versions found in conn.data */
     size_t vanished; /* bits of hooks that the version before had, by enum hook */
 };
 

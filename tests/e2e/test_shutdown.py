@@ -361,7 +361,7 @@ class LogReader(ShutdownTest):
             [NEAP, "run", "-e", self.SCRIPT, "--listen", "tcp://127.0.0.1:0"],
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            env=environment(),
+            env=environment(XDG_RUNTIME_DIR=str(self.folder())),
             bufsize=0,
         )
         self.addCleanup(process.stderr.close)
