@@ -224,12 +224,12 @@
 ---@field services? table<string, neap.Service>
 ---
 --- This worker is about to serve this version. `previous` is the number of the one that it serves
---- until then, nil at the start of the server. If it raises, the server does not start, or goes on with
---- the version before.
+--- until then, nil at the start of the server. If it raises, the server does not start, or goes on
+--- with the version before.
 ---@field on_start? fun(previous: integer|nil)
 --- This version serves no longer: another one has taken over (`reason` is `"reload"`), and the
---- timers of this one end after it; or the server stops (`"shutdown"`), and this worker's connections
---- are closed after it.
+--- timers of this one end after it; or the server stops (`"shutdown"`), and this worker's
+--- connections are closed after it.
 ---@field on_stop? fun(reason: string)
 --- Each log record of this worker. A string takes the place of the line, false drops it. Not called
 --- for what is logged inside it. If it raises, the line is written as if it were not there.

@@ -87,21 +87,8 @@ static void on_far(struct ev_loop *ev, struct ev_periodic *periodic, int revents
     (void)revents;
 }
 
-struct loop *loop_new(struct io *io, const struct loop_ops *ops, void *owner)
+static void start_watchers(struct loop *loop)
 {
-    struct loop *loop = calloc(1, sizeof *loop);
-    if (!loop)
-        return NULL;
-    /* EVFLAG_NOENV: LIBEV_FLAGS in the environment could choose another backend. */
-    loop->ev = ev_loop_new(EVFLAG_NOENV | EVBACKEND_EPOLL);
-    if (!loop->ev) {
-        free(loop);
-        return NULL;
-    }
-    loop->io = io;
-    loop->ops = ops;
-    loop->owner = owner;
-    loop_update_now(loop);
     ev_prepare_init(&loop->before_block, on_before_block);
     ev_prepare_start(loop->ev, &loop->before_block);
     /* The clock is read before any other callback of the turn looks at it. */
@@ -117,6 +104,24 @@ struct loop *loop_new(struct io *io, const struct loop_ops *ops, void *owner)
     ev_async_start(loop->ev, &loop->wake);
     ev_periodic_init(&loop->far, on_far, 4e9, 0., NULL);
     ev_periodic_start(loop->ev, &loop->far);
+}
+
+struct loop *loop_new(struct io *io, const struct loop_ops *ops, void *owner)
+{
+    struct loop *loop = calloc(1, sizeof *loop);
+    if (!loop)
+        return NULL;
+    /* EVFLAG_NOENV: LIBEV_FLAGS in the environment could choose another backend. */
+    loop->ev = ev_loop_new(EVFLAG_NOENV | EVBACKEND_EPOLL);
+    if (!loop->ev) {
+        free(loop);
+        return NULL;
+    }
+    loop->io = io;
+    loop->ops = ops;
+    loop->owner = owner;
+    loop_update_now(loop);
+    start_watchers(loop);
     return loop;
 }
 

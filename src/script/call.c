@@ -202,7 +202,7 @@ static void tell_slow(const struct call *call)
     memcpy(place, vm->budget.place, sizeof place);
     if (vm->host.reactor)
         vm->host.reactor->slow = true;
-    if (vm->host.reactor && call->version->state != VERSION_LOADING)
+    if (vm->host.reactor && call->version && call->version->state != VERSION_LOADING)
         reactor_count(vm->host.reactor, COUNTER_HOOK_SLOW, 1, call->conn, place);
 }
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/require.h"
 #include "io/io.h"
 #include "neap/version.h"
 #include "net/loop.h"
@@ -72,6 +73,7 @@ static void ask(struct inspection *inspection, unsigned first, unsigned count,
                 bool (*run)(struct own *own, struct job *job))
 {
     struct core *core = inspection->owner;
+    REQUIRE(count > 0); /* the socket is served after the workers have started */
     inspection->pending = inspection->count = count;
     for (unsigned i = 0; i < count; i++)
         inspection->parts[i] = (struct inspect_part){

@@ -163,7 +163,7 @@ json_t *reload_report(const struct reload_facts *facts, const struct past *now,
     json_t *report =
         json_pack("{s:i,s:i,s:s,s:f,s:I,s:I,s:O,s:O,s:O,s:O,s:o}", "version",
                   (int)now->number, "previous", (int)previous, "hash", now->source->hash,
-                  "ms", (double)(facts->took_ns / 10000) / 100, "connections",
+                  "ms", (double)facts->took_ns / 1e6, "connections",
                   (json_int_t)facts->connections, "timers_ended",
                   (json_int_t)facts->timers_ended, "files_changed", facts->files,
                   "listeners_opened", facts->opened, "listeners_closed", facts->closed,

@@ -21,9 +21,11 @@ static void teardown(void)
     mailbox_fini(&mailbox);
 }
 
+static char places[20000]; /* addresses of addresses */
+
 static bool post(int fd, size_t listener)
 {
-    struct mail mail = {.fd = fd, .address = (void *)(uintptr_t)listener};
+    struct mail mail = {.fd = fd, .address = &places[listener]};
     return mailbox_post(&mailbox, &mail);
 }
 
@@ -35,9 +37,9 @@ START_TEST(mail_comes_in_order)
         ck_assert(post(-1, round));
         ck_assert(post(-1, round + 1000));
         ck_assert(mailbox_take(&mailbox, &mail));
-        ck_assert_uint_eq((uintptr_t)mail.address, round);
+        ck_assert_uint_eq((size_t)((const char *)mail.address - places), round);
         ck_assert(mailbox_take(&mailbox, &mail));
-        ck_assert_uint_eq((uintptr_t)mail.address, round + 1000);
+        ck_assert_uint_eq((size_t)((const char *)mail.address - places), round + 1000);
         ck_assert(!mailbox_take(&mailbox, &mail));
     }
 }
@@ -50,15 +52,15 @@ START_TEST(a_full_mailbox_refuses)
         ck_assert(post(-1, i));
     ck_assert(!post(-1, 999));
     ck_assert(mailbox_take(&mailbox, &mail));
-    ck_assert_uint_eq((uintptr_t)mail.address, 0);
+    ck_assert_uint_eq((size_t)((const char *)mail.address - places), 0);
     ck_assert(post(-1, 1000));
     ck_assert(!post(-1, 1001));
     for (size_t i = 1; i < MAILBOX_LEN; i++) {
         ck_assert(mailbox_take(&mailbox, &mail));
-        ck_assert_uint_eq((uintptr_t)mail.address, i);
+        ck_assert_uint_eq((size_t)((const char *)mail.address - places), i);
     }
     ck_assert(mailbox_take(&mailbox, &mail));
-    ck_assert_uint_eq((uintptr_t)mail.address, 1000);
+    ck_assert_uint_eq((size_t)((const char *)mail.address - places), 1000);
     ck_assert(!mailbox_take(&mailbox, &mail));
 }
 END_TEST
@@ -103,10 +105,10 @@ START_TEST(nothing_is_lost_between_threads)
             continue;
         }
         count++;
-        if ((uintptr_t)mail.address >= POSTERS ||
-            mail.fd != last[(uintptr_t)mail.address] + 1)
-            ck_abort_msg("%d from %zu", mail.fd, (uintptr_t)mail.address);
-        last[(uintptr_t)mail.address] = mail.fd;
+        if ((size_t)((const char *)mail.address - places) >= POSTERS ||
+            mail.fd != last[(size_t)((const char *)mail.address - places)] + 1)
+            ck_abort_msg("%d from %zu", mail.fd, (size_t)((const char *)mail.address - places));
+        last[(size_t)((const char *)mail.address - places)] = mail.fd;
     }
     for (size_t i = 0; i < POSTERS; i++)
         pthread_join(threads[i], NULL);
