@@ -321,22 +321,29 @@ int log_open(struct log **out, int fd, enum log_format format, bool colour)
     return 0;
 }
 
-void log_close(struct log *log)
+/* Waits until the queue is written and the thread at its end; false: not within CLOSE_WAIT_S.
+ * Under the mutex. */
+static bool end_writer(struct log *log)
 {
     struct timespec deadline;
+    int err = 0;
 
+    clock_gettime(CLOCK_MONOTONIC, &deadline);
+    deadline.tv_sec += CLOSE_WAIT_S;
+    log->is_closing = true;
+    pthread_cond_signal(&log->filled);
+    while (!log->has_ended && !err)
+        err = pthread_cond_timedwait(&log->ended, &log->mutex, &deadline);
+    return log->has_ended;
+}
+
+void log_close(struct log *log)
+{
     if (!log)
         return;
     pthread_t thread = log->thread;
-    clock_gettime(CLOCK_MONOTONIC, &deadline);
-    deadline.tv_sec += CLOSE_WAIT_S;
     pthread_mutex_lock(&log->mutex);
-    log->is_closing = true;
-    pthread_cond_signal(&log->filled);
-    int err = 0;
-    while (!log->has_ended && !err)
-        err = pthread_cond_timedwait(&log->ended, &log->mutex, &deadline);
-    bool has_ended = log->has_ended;
+    bool has_ended = end_writer(log);
     if (!has_ended)
         atomic_store(&log->is_abandoned, true);
     pthread_mutex_unlock(&log->mutex);
@@ -347,4 +354,13 @@ void log_close(struct log *log)
     } else {
         pthread_detach(thread);
     }
+}
+
+void log_leave(struct log *log)
+{
+    if (!log)
+        return;
+    pthread_mutex_lock(&log->mutex);
+    (void)end_writer(log);
+    pthread_mutex_unlock(&log->mutex);
 }

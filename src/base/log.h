@@ -7,7 +7,8 @@
  * What:   a record is a level, a message and fields; one record is one line in text, logfmt
  *         or JSON. Whatever bytes a field holds, the line has only 0x20..0x7e (JSON: valid
  *         UTF-8 without control characters).
- * Thread: log_write from any; it never waits for the descriptor. log_open, log_close: main.
+ * Thread: log_write from any; it never waits for the descriptor. log_open, log_close and
+ *         log_leave: main.
  * Life:   log_open() .. log_close(), which writes out what is queued (for at most a second
  *         when the reader does not read) and joins the thread.
  * Errors: records that find the buffer full are counted, and the next line that gets through
@@ -63,6 +64,10 @@ MUST_CHECK int log_open(struct log **log, int fd, enum log_format format, bool c
 
 /* Writes out what is queued, ends the thread and frees. NULL is allowed. */
 void log_close(struct log *log);
+
+/* Writes out what is queued as log_close does, but frees nothing: for the end of a process in
+ * which other threads may still log. NULL is allowed. */
+void log_leave(struct log *log);
 
 /* The least level that is written (LOG_INFO at first). Any thread. */
 void log_set_level(struct log *log, enum log_level level);

@@ -14,7 +14,7 @@
 /* Events that one connection may deliver before others have their turn, and for how long; the
  * clock is looked at after so many. */
 #define PUMP_BUDGET 256
-#define PUMP_LOOK 16
+#define PUMP_LOOK 4
 #define PUMP_MS 5U
 
 /* How often a connection whose peer has closed its sending half is looked at: nothing else would

@@ -11,6 +11,7 @@
 /* How often a turn goes over its lists, and how many connections it flushes, before it looks
  * at the sockets again: a broadcast must not starve them. */
 #define TURN_ROUNDS 4
+#define TURN_MS 5U
 #define TURN_FLUSHES 1024
 
 /* More than this is given back when one large message has made the scratch grow. */
@@ -87,10 +88,13 @@ static void set_alarm(struct reactor *reactor)
 static bool on_turn(void *owner)
 {
     struct reactor *reactor = owner;
+    uint64_t started_ms = reactor_now_ms(reactor);
     enforce_max_buffered(reactor);
     for (int round = 0; round < TURN_ROUNDS; round++) {
         if (list_is_empty(&reactor->ready) && list_is_empty(&reactor->dirty))
             break;
+        if (reactor_now_ms(reactor) - started_ms >= TURN_MS)
+            break; /* hooks that wait: the sockets have waited too */
         run_ready(reactor);
         flush_dirty(reactor);
     }

@@ -160,14 +160,13 @@ json_t *reload_report(const struct reload_facts *facts, const struct past *now,
                       const struct history *history)
 {
     unsigned previous = history->count > 1 ? history->all[1].number : 0;
-    json_t *report =
-        json_pack("{s:i,s:i,s:s,s:f,s:I,s:I,s:O,s:O,s:O,s:O,s:o}", "version",
-                  (int)now->number, "previous", (int)previous, "hash", now->source->hash,
-                  "ms", (double)facts->took_ns / 1e6, "connections",
-                  (json_int_t)facts->connections, "timers_ended",
-                  (json_int_t)facts->timers_ended, "files_changed", facts->files,
-                  "listeners_opened", facts->opened, "listeners_closed", facts->closed,
-                  "ignored", facts->ignored, "warnings", warnings(facts));
+    json_t *report = json_pack(
+        "{s:i,s:i,s:s,s:f,s:I,s:I,s:O,s:O,s:O,s:O,s:o}", "version", (int)now->number,
+        "previous", (int)previous, "hash", now->source->hash, "ms",
+        (double)facts->took_ns / 1e6, "connections", (json_int_t)facts->connections,
+        "timers_ended", (json_int_t)facts->timers_ended, "files_changed", facts->files,
+        "listeners_opened", facts->opened, "listeners_closed", facts->closed, "ignored",
+        facts->ignored, "warnings", warnings(facts));
     if (report && now->same_as)
         (void)json_object_set_new(report, "same_as",
                                   json_integer((json_int_t)now->same_as));

@@ -541,11 +541,12 @@ static int run(struct core *core)
     return core->status;
 }
 
-/* A worker is stuck in a hook, so nothing that it may use can be freed. */
+/* A worker is still in a hook that may return, and log, at any moment: nothing that it uses can be
+ * freed. */
 static void abandon(struct core *core)
 {
     commands_close(core);
-    log_close(core->log);
+    log_leave(core->log);
     addresses_fini(&core->addresses); /* removes the files of Unix sockets */
     _exit(EXIT_FAILURE);
 }

@@ -294,6 +294,26 @@ START_TEST(closing_writes_out_what_is_queued)
 }
 END_TEST
 
+START_TEST(leaving_writes_out_what_is_queued_and_others_may_go_on)
+{
+    int ends[2];
+    struct reader reader;
+
+    ck_assert_int_eq(pipe(ends), 0);
+    struct log *log = open_log(ends[1], LOG_LOGFMT);
+    log_write_raw(log, "one\n", 4);
+    log_leave(log);
+    log_write_raw(log, "nobody writes this\n", 19);
+    ck_assert_int_eq(log_is_enabled(log, LOG_INFO), true);
+    log_close(log);
+    log_leave(NULL);
+    close(ends[1]);
+    reader_start(&reader, ends[0]);
+    ck_assert_str_eq(reader_finish(&reader), "one\n");
+    buf_fini(&reader.got);
+}
+END_TEST
+
 START_TEST(printf_obeys_the_level_and_escapes)
 {
     int ends[2];
@@ -641,6 +661,7 @@ static void add_format_tests(TCase *tcase)
 static void add_queue_tests(TCase *tcase)
 {
     tcase_add_test(tcase, closing_writes_out_what_is_queued);
+    tcase_add_test(tcase, leaving_writes_out_what_is_queued_and_others_may_go_on);
     tcase_add_test(tcase, printf_obeys_the_level_and_escapes);
     tcase_add_test(tcase, closing_no_log_is_allowed);
     tcase_add_test(tcase, a_bad_descriptor_is_refused_at_once);
