@@ -8,12 +8,13 @@
     ```log              what the server of this part printed since it was last looked at; a line
                         `^C` stops it
     ```sh               commands without output: those of neap are run, others must be allowed
-    ```ini              a systemd unit, whose ExecStart is checked
+    ```ini              a systemd unit, whose ExecStart is checked, and ExecReload if it has one
     ```text             nothing to run
 
 A command that serves is started on a terminal, on free ports in place of those it names, and lives
-until the next `##`, the next server, or its `^C`. Times, peers' ports, and the descriptor limit are
-not compared.
+until the next `##`, the next server, or its `^C`. It is found by the commands below it, for both
+have the folder of the scripts as XDG_RUNTIME_DIR. Times, ages, sizes of memory, process ids, peers'
+ports, and the descriptor limit are not compared.
 """
 
 import configparser
@@ -53,6 +54,10 @@ VARYING = (
     (re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"), "TIME"),
     (re.compile(r"(?<!//)(127\.0\.0\.1|\[::1\]):\d+"), r"\1:PORT"),
     (re.compile(r"\d+ at most \(descriptor limit \d+\)"), "N at most (descriptor limit N)"),
+    (re.compile(r"\bin [\d.e+-]+ ms\b"), "in N ms"),
+    (re.compile(r"(?<=  )\d+ s(?=  |$)", re.M), "N s"),
+    (re.compile(r"(?<=^pid       )\d+$", re.M), "N"),
+    (re.compile(r'("(?:ms|age|idle|uptime|loop_lag_ms|pid|lua_memory)":)[\d.e+-]+'), r"\1N"),
     (re.compile(r"\bLua 5\.4\.\d+"), "Lua 5.4.N"),
     (re.compile(r"\blibev 4\.\d+"), "libev 4.N"),
     (re.compile(r"[ \t]+$", re.M), ""),
@@ -147,7 +152,7 @@ class Served:
             stdout=slave,
             stderr=slave,
             cwd=folder,
-            env=environment(NO_COLOR="1"),
+            env=environment(NO_COLOR="1", XDG_RUNTIME_DIR=str(folder)),
         )
         os.close(slave)
         self.reader = threading.Thread(target=self.read, args=(master,), daemon=True)
@@ -237,7 +242,8 @@ def without(flags, words):
 
 def documented_addresses(words, folder):
     """What the server would listen on, had the document its way; None if it would not serve."""
-    words = without(("--log-level", "--log-format"), words[words[:1] == ["run"] :])
+    words = without(("--log-level", "--log-format", "--name"), words[words[:1] == ["run"] :])
+    words = [word for word in words if word not in ("--watch", "-w")]
     if not any(word.endswith(".lua") or word in ("-e", "--eval") for word in words):
         words = [str(SOURCE / "lua/neap/default.lua"), *words]
     status, told = check(["--json", *words], folder)
@@ -410,7 +416,7 @@ class Document:
             stderr=subprocess.STDOUT,
             text=True,
             cwd=self.folder,
-            env=environment(PATH=paths),
+            env=environment(PATH=paths, XDG_RUNTIME_DIR=str(self.folder)),
             timeout=DEADLINE,
         )
         self.status = done.returncode
@@ -446,7 +452,7 @@ class Document:
                 raise BlockError(f"'{command}' is neither a command of neap nor allowed")
 
     def on_ini(self, block):
-        """The command of a unit: its flags are known, its script loads."""
+        """The commands of a unit: their flags are known, its script loads."""
         unit = configparser.ConfigParser(interpolation=None, strict=False)
         unit.optionxform = str
         unit.read_string(block.text)
@@ -461,3 +467,15 @@ class Document:
         if status != 64 or "nosuch" not in said:
             raise BlockError(f"neap run {' '.join(words)}: {said}")
         must_load(script, self.folder)
+        self.check_reload(shlex.split(unit["Service"].get("ExecReload", "")))
+
+    def check_reload(self, words):
+        """There is no server, which is as far as a command without a mistake comes."""
+        if not words:
+            return
+        if Path(words[0]).name != "neap" or words[1:2] != ["reload"]:
+            raise BlockError(f"ExecReload is not 'neap reload': {words}")
+        nowhere = environment(XDG_RUNTIME_DIR=str(self.folder / "nowhere"))
+        status, said = run(*words[1:], cwd=self.folder, env=nowhere)
+        if status != 69:
+            raise BlockError(f"{' '.join(words)}: {said}")

@@ -1,6 +1,6 @@
 """What the C code says about itself: the rows of its tables, read from the source.
 
-Options, hooks, counters, reasons, the fields and methods of a connection, the keys of framings,
+Options, hooks, counters, control commands, reasons, the fields and methods of a connection, the keys of framings,
 the names of socket options, what Lua is refused. The tables are plain initialisers; a file in
 which one cannot be found is an error, so that no check passes for want of something to check.
 """
@@ -30,6 +30,7 @@ NUMBERS = {
 Option = namedtuple("Option", "name scope kind initial least most choices shown help")
 Hook = namedtuple("Hook", "name of_app of_service")
 Counter = namedtuple("Counter", "name notice")
+Command = namedtuple("Command", "name right arguments")
 Refusal = namedtuple("Refusal", "name why")
 
 
@@ -134,6 +135,24 @@ def counters():
     if not rows:
         raise LookupError("src/net/counters.h has no counters")
     return [Counter(name, text_of(notice)) for name, notice in rows]
+
+
+def commands():
+    """Of the control socket; arguments are {name: type}, those that may be left out in brackets."""
+    found = []
+    for row in table("server/commands.c", "commands"):
+        if len(fields(row)) < 4:
+            continue  # the end
+        name, right, _, listed = fields(row)
+        arguments = {}
+        for one in table("server/commands.c", listed) if listed != "NULL" else []:
+            if len(fields(one)) < 3:
+                continue
+            word, kind, required = fields(one)
+            key = text_of(word) if required == "true" else f"[{text_of(word)}]"
+            arguments[key] = kind.replace("CONTROL_", "").lower()
+        found.append(Command(text_of(name), right.replace("CONTROL_", "").lower(), arguments))
+    return found
 
 
 def reasons():

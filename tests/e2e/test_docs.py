@@ -3,6 +3,7 @@
 tests/docs/blocks.py says what a block may be. That a broken one is found is shown at the end.
 """
 
+import json
 import re
 import subprocess
 import sys
@@ -96,7 +97,8 @@ class Blocks(NeapTest):
         self.assertEqual(set(ALLOWED) - used, set(), "allowed and in no document")
 
     def test_pages_that_teach_have_blocks(self):
-        for page, least in (("README.md", 10), ("docs/tutorial.md", 40), ("docs/operations.md", 8)):
+        for page, least in (("README.md", 10), ("docs/tutorial.md", 40), ("docs/operations.md", 18),
+                            ("docs/control.md", 6)):
             kinds = [block.kind for block in blocks.parse((SOURCE / page).read_text())]
             self.assertGreater(len([kind for kind in kinds if kind != "part"]), least, page)
 
@@ -262,6 +264,60 @@ class Operations(unittest.TestCase):
         self.assertFalse(any(one.search("no such message anywhere") for _, one in known))
 
 
+class Control(NeapTest):
+    """docs/control.md: commands, rights, arguments, codes, and the members of answers."""
+
+    PAGE = "docs/control.md"
+
+    def rows(self, title):
+        text = re.search(rf"^#+ {title}$(.*?)(?=^#|\Z)", (SOURCE / self.PAGE).read_text(), re.M | re.S)
+        lines = [line for line in text.group(1).splitlines() if line.startswith("| `")]
+        return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+    def test_commands(self):
+        listed = {}
+        for command, right, arguments, _ in self.rows("Commands"):
+            found = dict(re.findall(r"`(\[?\w+\]?)`: (text|integer|boolean)", arguments))
+            listed[command.strip("`")] = (right, found)
+        self.assertEqual(listed, {one.name: (one.right, one.arguments) for one in tables.commands()})
+
+    def test_codes(self):
+        listed = {code.strip("`") for code, *_ in self.rows("Failures")}
+        source = tables.source("server/commands.c") + tables.source("server/control.c")
+        self.assertEqual(listed, set(re.findall(r'"(E[A-Z]+)"', source)))
+
+    def test_members(self):
+        """Those that a server gives are those that the page has."""
+        server = self.serve("return { on_message = function(_, text) return text end }")
+
+        def ask(*words):
+            done = subprocess.run(
+                [NEAP, *words, "--json"], stdout=subprocess.PIPE, text=True, check=True,
+                timeout=DEADLINE, env=environment(XDG_RUNTIME_DIR=server.temporary.name),
+            )
+            answer = json.loads(done.stdout)
+            self.assertTrue(answer.pop("ok"))
+            return answer
+
+        for title, given in (
+            ("status", ask("status", "--effective")),
+            ("reload, rollback", {**ask("reload"), **ask("rollback", "1")}),
+            ("versions", {key: 1 for row in ask("versions")["versions"] for key in row}),
+        ):
+            listed = {name for row in self.rows(title) for name in re.findall(r"`(\w+)`", row[0])}
+            with self.subTest(title):
+                self.assertEqual(listed, set(given))
+
+
+class Recording(unittest.TestCase):
+    def test_picture_is_what_neap_does(self):
+        done = subprocess.run(
+            [sys.executable, "-B", SOURCE / "docs/recording.py", "--neap", NEAP, "--check"],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=DEADLINE * 4,
+        )
+        self.assertEqual(done.returncode, 0, done.stdout)
+
+
 class BrokenBlocks(NeapTest):
     """What the test is for: a block that is not true is found."""
 
@@ -311,6 +367,12 @@ class BrokenBlocks(NeapTest):
         # No server is left behind by the part before.
         self.fails("expected", self.SCRIPT + self.SERVER + "## Next\n" + client)
 
+    def test_commands_for_the_running_server(self):
+        edit = "```console\n$ sed -i 's/upper/lower/' upper.lua\n$ neap reload\n"
+        told = "version 1 -> 2 in 3 ms, 0 connections kept, 0 timers ended\n  changed upper.lua\n"
+        self.passes(self.SCRIPT + self.SERVER + edit + told + "```\n")
+        self.fails("expected", self.SCRIPT + self.SERVER + edit + "```\n")
+
     def test_logs(self):
         log = "```log\n12:00:00.000 INFO left  conn=1 peer=127.0.0.1:5 version=1\n^C\n...\n```\n"
         client = "```console\n$ neap send 4343 abc\nABC\n```\n"
@@ -326,6 +388,9 @@ class BrokenBlocks(NeapTest):
         unit = "```ini\n[Service]\nExecStart=/usr/bin/neap run /etc/upper.lua --workers 2\n```\n"
         self.passes(self.SCRIPT + unit)
         self.fails("wrokers", self.SCRIPT + unit.replace("workers", "wrokers"))
+        reload = unit.replace("2\n", "2\nExecReload=/usr/bin/neap reload --timeout 9\n")
+        self.passes(self.SCRIPT + reload)
+        self.fails("tiemout", self.SCRIPT + reload.replace("timeout", "tiemout"))
         self.fails("no block above", unit)
 
     def test_what_is_no_block(self):
