@@ -263,8 +263,25 @@ void answer_put_canary(FILE *out, const json_t *canary)
     }
 }
 
+/* A canary that has begun, or was withdrawn: nothing is switched. */
+static int put_canary_change(FILE *out, const json_t *answer, const json_t *canary)
+{
+    bool begun = answer_number(answer, "version") == answer_number(canary, "version");
+    fputs(begun ? "canary " : "withdrawn ", out);
+    answer_put_canary(out, canary);
+    fputs("\n  version ", out);
+    answer_put_value(out, json_object_get(answer, begun ? "previous" : "version"));
+    fputs(begun ? " serves all others; neap promote or neap rollback ends it\n"
+                : " goes on\n",
+          out);
+    return 0;
+}
+
 int answer_put_change(FILE *out, const json_t *answer)
 {
+    const json_t *begun = json_object_get(answer, "canary");
+    if (json_is_object(begun) && !json_object_get(answer, "ms"))
+        return put_canary_change(out, answer, begun);
     fputs("version ", out);
     answer_put_value(out, json_object_get(answer, "previous"));
     fputs(" -> ", out);

@@ -13,7 +13,7 @@ static int set_worker(void *options, const char *value, char why[FLAGS_WHY_MAX])
 }
 
 static const struct example eval_examples[] = {
-    {"neap eval '#neap.connections()'", "an expression: prints its value"},
+    {"neap eval 'neap.now()'", "an expression: prints its value"},
     {"neap eval 'print(1) print(2)'", "statements: prints what they print"},
     {"neap eval --worker 2 'collectgarbage(\"count\")'", "in the second worker"},
     {NULL, NULL},

@@ -40,8 +40,6 @@ static int run(int argc, char **argv)
 
     const char *libev = server_libev_release();
     const char *lua = server_lua_release();
-    if (strncmp(lua, "Lua ", 4) == 0)
-        lua += 4;
     bool is_old = strverscmp(lua, LUA_RECOMMENDED) < 0;
     if (json) {
         printf("{\"version\":\"%s\",\"lua_release\":\"%s\",\"lua_recommended\":\"%s\","

@@ -6,6 +6,7 @@
 
 #include <lauxlib.h>
 
+#include "base/macros.h"
 #include "script/call.h"
 #include "script/version.h"
 #include "script/vm.h"
@@ -13,7 +14,22 @@
 /* In the registry: what pieces have assigned. */
 static const char globals_key;
 
-/* Pushes a table that reads from the version's globals what was not assigned here. */
+/* Pushes what require "neap" gives in the version whose globals are at the top, or nil. */
+static void push_module(lua_State *L)
+{
+    static const char *const path[] = {"package", "loaded", "neap"};
+    lua_pushvalue(L, -1);
+    for (size_t i = 0; i < ARRAY_LEN(path); i++) {
+        lua_pushstring(L, path[i]);
+        if (lua_istable(L, -2))
+            lua_rawget(L, -2);
+        else
+            lua_pushnil(L);
+        lua_remove(L, -2);
+    }
+}
+
+/* Pushes a table with neap in it that reads from the version's globals what was not assigned here. */
 static void push_globals(lua_State *L, const struct version *version)
 {
     if (lua_rawgetp(L, LUA_REGISTRYINDEX, &globals_key) != LUA_TTABLE) {
@@ -26,6 +42,8 @@ static void push_globals(lua_State *L, const struct version *version)
     }
     lua_getmetatable(L, -1);
     lua_rawgeti(L, LUA_REGISTRYINDEX, version->environment);
+    push_module(L);
+    lua_setfield(L, -4, "neap");
     lua_setfield(L, -2, "__index");
     lua_pop(L, 1);
 }

@@ -124,11 +124,12 @@ static json_t *option_json(const struct option *option, uint64_t value)
     if (option->kind == OPTION_BOOL)
         return json_boolean(value != 0);
     if (option->kind == OPTION_CHOICE)
-        return value == OPTION_UNSET ? json_null() : json_string(option->choices[value]);
+        return json_string(value == OPTION_UNSET ? option->shown : option->choices[value]);
     if (value == OPTION_WORKERS_AUTO)
         return json_string("auto");
     if (option->kind == OPTION_SECONDS)
-        return value == CONN_IDLE_DEFAULT ? json_null() : json_real((double)value / 1e3);
+        return value == CONN_IDLE_DEFAULT ? json_string(option->shown)
+                                          : json_real((double)value / 1e3);
     return json_integer((json_int_t)value);
 }
 
@@ -143,17 +144,36 @@ static bool is_from_flag(const struct core *core, const struct option *option)
            (offset == offsetof(struct app_settings, log_format) && config->log_format >= 0);
 }
 
-static uint64_t flag_value(const struct core *core, const struct option *option,
-                           uint64_t value)
+/* What holds, whoever says it. */
+static uint64_t effective_value(const struct core *core, const struct option *option,
+                                uint64_t value)
 {
     const struct server_config *config = core->config;
-    if (option->offset == offsetof(struct app_settings, workers))
-        return core->plan->workers;
-    if (option->offset == offsetof(struct app_settings, log_level))
-        return (uint64_t)config->log_level;
-    if (option->offset == offsetof(struct app_settings, log_format))
+    size_t offset = option->offset;
+    if (offset == offsetof(struct app_settings, workers))
+        return core->started;
+    if (offset == offsetof(struct app_settings, log_level))
+        return (uint64_t)log_level_of(core->log);
+    if (offset == offsetof(struct app_settings, log_format) && config->log_format >= 0)
         return (uint64_t)config->log_format;
     return value;
+}
+
+static const char *origin_of(const struct core *core, const struct option *option,
+                             uint64_t value)
+{
+    bool app = option->scope == OPTION_APP;
+    bool is_max_connections =
+        app && option->offset == offsetof(struct app_settings, max_connections);
+    bool is_log_level = app && option->offset == offsetof(struct app_settings, log_level);
+    if (is_log_level && core->log_level_is_set)
+        return "log-level";
+    if (app && is_from_flag(core, option))
+        return "flag";
+    if (value == option->initial ||
+        (is_max_connections && core->plan->max_connections_is_default))
+        return "default";
+    return "script";
 }
 
 static void add_options(const struct core *core, const void *settings, const char *service,
@@ -164,19 +184,15 @@ static void add_options(const struct core *core, const void *settings, const cha
         bool app = option->scope == OPTION_APP;
         if (app != !service)
             continue;
-        bool from_flag = app && is_from_flag(core, option);
         uint64_t value = option_value(option, settings);
+        json_t *shown =
+            option_json(option, app ? effective_value(core, option, value) : value);
         char name[SERVICE_NAME_MAX + 40];
         snprintf(name, sizeof name, "%s%s%s", service ? service : "", service ? "." : "",
                  option->name);
-        (void)json_array_append_new(
-            rows, json_pack("{s:s,s:o,s:s}", "name", name, "value",
-                            option_json(option, from_flag ? flag_value(core, option, value)
-                                                          : value),
-                            "origin",
-                            from_flag                  ? "flag"
-                            : value == option->initial ? "default"
-                                                       : "script"));
+        (void)json_array_append_new(rows,
+                                    json_pack("{s:s,s:o,s:s}", "name", name, "value", shown,
+                                              "origin", origin_of(core, option, value)));
     }
 }
 
@@ -250,33 +266,33 @@ static json_t *list_files(const struct source *source)
     return rows;
 }
 
+static void add_version(const struct inspection *inspection, const struct past *past,
+                        const char *state, json_t *rows)
+{
+    const struct core *core = inspection->owner;
+    json_t *row =
+        json_pack("{s:i,s:s,s:f,s:s,s:o,s:I,s:i,s:I,s:I}", "version", (int)past->number,
+                  "hash", past->source->hash, "age", age_s(core, past->since_ms), "state",
+                  state, "files", list_files(past->source), "connections",
+                  sum_of(inspection, past->number, "connections"), "waiting", 0,
+                  "functions", sum_of(inspection, past->number, "functions"), "holds",
+                  sum_of(inspection, past->number, "holds"));
+    if (row && past->same_as)
+        (void)json_object_set_new(row, "same_as", json_integer((json_int_t)past->same_as));
+    (void)json_array_append_new(rows, row);
+}
+
 static void on_versions(struct inspection *inspection)
 {
     const struct core *core = inspection->owner;
-    json_t *rows = json_array(), *canary = reload_canary(core);
-    if (canary) {
-        unsigned number = (unsigned)json_integer_value(json_object_get(canary, "version"));
-        (void)json_array_append_new(
-            rows, json_pack("{s:i,s:s,s:I}", "version", (int)number, "state", "canary",
-                            "connections", sum_of(inspection, number, "connections")));
-        json_decref(canary);
-    }
+    json_t *rows = json_array();
+    struct past candidate;
+    if (reload_candidate(core, &candidate))
+        add_version(inspection, &candidate, "canary", rows);
     for (size_t i = 0; i < core->history.count; i++) {
         const struct past *past = &core->history.all[i];
-        json_int_t holds = sum_of(inspection, past->number, "holds");
-        json_t *row = json_pack(
-            "{s:i,s:s,s:f,s:s,s:o,s:I,s:i,s:I,s:I}", "version", (int)past->number, "hash",
-            past->source->hash, "age", age_s(core, past->since_ms), "state",
-            i == 0  ? "serving"
-            : holds ? "held"
-                    : "kept",
-            "files", list_files(past->source), "connections",
-            sum_of(inspection, past->number, "connections"), "waiting", 0, "functions",
-            sum_of(inspection, past->number, "functions"), "holds", holds);
-        if (row && past->same_as)
-            (void)json_object_set_new(row, "same_as",
-                                      json_integer((json_int_t)past->same_as));
-        (void)json_array_append_new(rows, row);
+        bool held = sum_of(inspection, past->number, "holds") > 0;
+        add_version(inspection, past, i == 0 ? "serving" : held ? "held" : "kept", rows);
     }
     control_answer(inspection->request, json_pack("{s:o}", "versions", rows));
 }
@@ -484,6 +500,7 @@ static void run_log_level(void *owner, struct control_request *request, json_t *
             continue;
         const char *previous = log_level_names[log_level_of(core->log)];
         log_set_level(core->log, (enum log_level)level);
+        core->log_level_is_set = true;
         control_answer(request,
                        json_pack("{s:s,s:s}", "level", word, "previous", previous));
         return;
@@ -566,16 +583,4 @@ void commands_close(struct core *core)
     core->stop_request = NULL;
     control_close(core->control);
     core->control = NULL;
-}
-
-void commands_log_error(struct core *core, const char *error)
-{
-    if (log_format_of(core->log) == LOG_TEXT) {
-        log_printf(core->log, LOG_ERROR,
-                   "reload failed, version %u goes on:", core->history.all[0].number);
-        log_write_raw(core->log, error, strlen(error));
-        return;
-    }
-    log_printf(core->log, LOG_ERROR, "reload failed, version %u goes on: %s",
-               core->history.all[0].number, error);
 }

@@ -15,7 +15,4 @@ MUST_CHECK int commands_open(struct core *core);
 /* Answers those who wait for the end, and closes it. */
 void commands_close(struct core *core);
 
-/* Writes why a reload failed to the log. */
-void commands_log_error(struct core *core, const char *error);
-
 #endif

@@ -17,6 +17,7 @@
 
 struct canary_terms;
 struct own;
+struct turnover;
 struct version;
 struct vm;
 struct worker;
@@ -43,10 +44,11 @@ struct own {
     struct vm *vm;
     struct version *version;
     struct app_settings settings;
-    struct version *prepared; /* loaded aside, to be switched to or dropped */
-    struct list gates;        /* struct gate */
-    struct list closing;      /* struct job: of turnover_close_gates, unfinished */
-    struct wheel_timer look;  /* for what they wait for */
+    struct version *prepared;         /* loaded aside, to be switched to or dropped ... */
+    const struct turnover *preparing; /* ... by that one */
+    struct list gates;                /* struct gate */
+    struct list closing;              /* struct job: of turnover_close_gates, unfinished */
+    struct wheel_timer look;          /* for what they wait for */
     struct own_canary canary;
     struct wheel_timer drain;
     bool draining;

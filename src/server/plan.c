@@ -163,6 +163,7 @@ static void settle_descriptors(struct plan *plan, FILE *errors)
     uint64_t *max_connections = &plan->version->settings.max_connections;
     uint64_t most = all - half > DESCRIPTOR_RESERVE ? all - DESCRIPTOR_RESERVE : half;
     plan->descriptor_limit = all;
+    plan->max_connections_is_default = *max_connections == OPTION_UNSET;
     if (*max_connections != OPTION_UNSET && *max_connections > most)
         fprintf(errors,
                 "neap: max_connections is %llu instead of %llu: the limit of file "
@@ -189,7 +190,7 @@ int plan_open(struct plan *plan, const struct server_config *config, struct sour
         status = override_listen(plan, config, errors);
     if (status != EX_OK)
         return status;
-    plan->workers = count_workers(plan, config);
+    plan->workers = plan->workers_wanted = count_workers(plan, config);
     settle_descriptors(plan, errors);
     return EX_OK;
 }
@@ -203,5 +204,5 @@ void plan_close(struct plan *plan)
 
 const char *server_lua_release(void)
 {
-    return vm_lua_release();
+    return vm_lua_release() + strlen("Lua ");
 }

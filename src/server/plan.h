@@ -19,6 +19,8 @@ struct plan {
     struct vm *scratch;
     struct version *version; /* services as the script has them, addresses as overridden */
     unsigned workers;
+    unsigned workers_wanted;         /* of a reload, which keeps those that run */
+    bool max_connections_is_default; /* the script says nothing */
     uint64_t descriptor_limit;
 };
 

@@ -11,6 +11,7 @@
 #include "server/core.h"
 #include "server/reload_report.h"
 #include "server/turnover.h"
+#include "server/watch.h"
 
 /* A worker that has not answered so long after load_timeout is in a hook that does not return. */
 #define PATIENCE_MS 10000U
@@ -43,6 +44,7 @@ struct reload {
     enum phase phase;
     bool answered, told_before, is_canary;
     enum wish wish;
+    uint64_t exposed_ms;         /* the candidate has had its share since then */
     struct canary_counts counts; /* over all workers */
     char *errors;                /* of plan_open or addresses_prepare, or of a worker */
     size_t errors_len;
@@ -83,23 +85,70 @@ static void detach(struct reload *reload)
     if (!core->reload_again)
         return;
     core->reload_again = false;
+    if (core->watch) { /* a file may be being written */
+        watch_look(core->watch);
+        return;
+    }
     core->reload_due = true;
     loop_wake(core->loop);
 }
 
-static void answer(struct reload *reload, json_t *report)
+static void strip(char *text)
+{
+    for (size_t len = text ? strlen(text) : 0; len > 0 && text[len - 1] == '\n';)
+        text[--len] = '\0';
+}
+
+/* Whoever asked is told, once. */
+static void tell(struct reload *reload, json_t *report, const char *error)
 {
     if (reload->answered)
         return;
     reload->answered = true;
-    const char *error = reload->status == EX_OK ? NULL : reload->errors;
-    if (reload->status != EX_OK && !error && !reload->told_before)
-        error = "error: not enough memory\n";
-    reload->request.done(reload->request.owner, report, error, reload->status);
+    if (reload->request.done)
+        reload->request.done(reload->request.owner, report, error, reload->status);
 }
 
+static void log_error(const struct core *core, const char *error)
+{
+    unsigned serving = core->history.all[0].number;
+    char *block = NULL;
+    if (log_format_of(core->log) == LOG_TEXT && asprintf(&block, "%s\n", error) > 0) {
+        log_printf(core->log, LOG_ERROR, "reload failed, version %u goes on:", serving);
+        log_write_raw(core->log, block, strlen(block));
+        free(block);
+    } else {
+        log_printf(core->log, LOG_ERROR, "reload failed, version %u goes on: %s", serving,
+                   error);
+    }
+}
+
+static void log_report(const struct core *core, const json_t *report)
+{
+    char line[1024];
+    reload_line(report, line, sizeof line);
+    log_printf(core->log, LOG_INFO, "%s", line);
+}
+
+/* The outcome: in the log, and told to whoever waits for it. */
+static void answer(struct reload *reload, json_t *report)
+{
+    const char *error = reload->status == EX_OK ? NULL : reload->errors;
+    if (reload->answered && !report)
+        return;
+    if (reload->status != EX_OK && !error && !reload->told_before)
+        error = "error: not enough memory";
+    if (report)
+        log_report(reload->core, report);
+    else if (error)
+        log_error(reload->core, error);
+    tell(reload, report, error);
+}
+
+/* `errors` is owned from here on. */
 static void fail(struct reload *reload, int status, char *errors)
 {
+    strip(errors);
     if (reload->status == EX_OK) {
         reload->status = status;
         free(reload->errors);
@@ -145,6 +194,7 @@ static void *load(void *argument)
         reload->status =
             plan_open(&reload->plan, reload->core->config, reload->request.source, errors);
         fclose(errors);
+        strip(reload->errors);
     } else {
         reload->status = EX_OSERR;
     }
@@ -155,8 +205,10 @@ static void *load(void *argument)
 
 static bool is_unchanged(const struct reload *reload)
 {
-    return reload->request.if_changed &&
-           strcmp(reload->plan.source->hash, reload->core->plan->source->hash) == 0;
+    const struct core *core = reload->core;
+    const char *hash = reload->plan.source->hash;
+    return reload->request.if_changed && (strcmp(hash, core->plan->source->hash) == 0 ||
+                                          strcmp(hash, core->withdrawn_hash) == 0);
 }
 
 static void on_patience_over(struct wheel_timer *timer)
@@ -175,6 +227,7 @@ static int prepare_addresses(struct reload *reload)
         return EX_OSERR;
     int status = addresses_prepare(&reload->core->addresses, &reload->plan, errors);
     fclose(errors);
+    strip(reload->errors);
     return status;
 }
 
@@ -222,6 +275,7 @@ static void note_failure(struct reload *reload)
 static void on_loaded(struct reload *reload)
 {
     pthread_join(reload->loader, NULL);
+    reload->plan.workers = reload->core->started;
     note_failure(reload);
     bool goes_on =
         reload->status == EX_OK && !is_unchanged(reload) && !reload->core->draining;
@@ -275,11 +329,26 @@ static json_t *describe(const struct reload *reload)
                      (json_int_t)counts->old_errors);
 }
 
-json_t *reload_canary(const struct core *core)
+static bool has_canary(const struct core *core)
 {
     const struct reload *reload = core->reload;
-    bool exposed = reload && (reload->phase == WAITING || reload->phase == MEASURING);
-    return exposed ? describe(reload) : NULL;
+    return reload && (reload->phase == WAITING || reload->phase == MEASURING);
+}
+
+json_t *reload_canary(const struct core *core)
+{
+    return has_canary(core) ? describe(core->reload) : NULL;
+}
+
+bool reload_candidate(const struct core *core, struct past *past)
+{
+    const struct reload *reload = core->reload;
+    if (!has_canary(core))
+        return false;
+    *past = (struct past){.number = reload->order.number,
+                          .source = reload->plan.source,
+                          .since_ms = reload->exposed_ms};
+    return true;
 }
 
 static void on_look(struct wheel_timer *timer)
@@ -327,16 +396,15 @@ static void withdraw(struct reload *reload)
         json_pack("{s:i,s:i,s:s,s:o}", "version", (int)core->history.all[0].number,
                   "previous", (int)reload->order.number, "hash", core->plan->source->hash,
                   "canary", describe(reload));
-    core->history.last =
-        reload->order.number; /* it was seen: its number is not given again */
+    core->history.last = reload->order.number; /* it was seen, and is not given again */
+    memcpy(core->withdrawn_hash, reload->plan.source->hash, sizeof core->withdrawn_hash);
     if (reload->wish == WITHDRAW) {
         answer(reload, report);
     } else {
         char *why = NULL;
         if (asprintf(&why,
                      "error: version %u was withdrawn: %llu errors in %llu hooks, version "
-                     "%u had "
-                     "%llu in %llu\n",
+                     "%u had %llu in %llu",
                      reload->order.number, (unsigned long long)counts->errors,
                      (unsigned long long)counts->hooks, core->history.all[0].number,
                      (unsigned long long)counts->old_errors,
@@ -371,16 +439,12 @@ static void decide(struct reload *reload)
 static bool end_canary(struct core *core, enum wish wish, const struct reload_ender *ender)
 {
     struct reload *reload = core->reload;
-    if (!reload || !reload->is_canary || reload->wish != NO_WISH ||
-        (reload->phase != WAITING && reload->phase != MEASURING))
+    if (!has_canary(core) || reload->wish != NO_WISH)
         return false;
     if (!reload->answered) { /* of --auto */
-        fail(reload, EXIT_FAILURE,
-             strdup("error: somebody has ended the canary by hand\n"));
-        answer(reload, NULL);
+        reload->status = EXIT_FAILURE;
+        tell(reload, NULL, "error: somebody has ended the canary by hand");
         reload->status = EX_OK;
-        free(reload->errors);
-        reload->errors = NULL;
     }
     reload->order.canary.decide = false;
     reload->answered = false;
@@ -423,6 +487,7 @@ static void take_over(struct reload *reload)
                         .source = reload->plan.source,
                         .since_ms = core_now_ms(core)};
     reload_facts_over(&reload->facts);
+    core->withdrawn_hash[0] = '\0';
     for (unsigned i = 0; i < core->started; i++)
         reload_facts_worker(&reload->facts, &reload->turnovers[i]);
     struct plan before = *core->plan;
@@ -460,6 +525,7 @@ static void step(struct reload *reload)
             begin_switch(reload);
         break;
     case EXPOSING:
+        reload->exposed_ms = core_now_ms(reload->core);
         begin_waiting(reload);
         break;
     case WAITING:
@@ -504,9 +570,8 @@ void reload_give_up(struct core *core)
         return;
     atomic_store(&reload->order.given_up, true);
     fail(reload, EXIT_FAILURE,
-         strdup(
-             "error: a worker does not answer: a hook of the version that serves does not "
-             "return\n"));
+         strdup("error: a worker does not answer: a hook of the version that serves does "
+                "not return"));
     addresses_abandon(&core->addresses);
     answer(reload, NULL);
     detach(reload); /* those who have prepared are told when the last one has answered */
@@ -522,7 +587,8 @@ bool reload_start(struct core *core, const struct reload_request *request)
         reload->turnovers = calloc(core->started, sizeof *reload->turnovers);
     if (!reload || !reload->turnovers) {
         free(reload);
-        request->done(request->owner, NULL, "error: not enough memory\n", EX_OSERR);
+        if (request->done)
+            request->done(request->owner, NULL, "error: not enough memory", EX_OSERR);
         return true;
     }
     reload->core = core;
@@ -543,7 +609,7 @@ bool reload_start(struct core *core, const struct reload_request *request)
     int failed = pthread_create(&reload->loader, NULL, load, reload);
     if (!failed)
         return true;
-    fail(reload, EX_OSERR, strdup("error: cannot start the loader's thread\n"));
+    fail(reload, EX_OSERR, strdup("error: cannot start the loader's thread"));
     answer(reload, NULL);
     detach(reload);
     free_reload(reload);

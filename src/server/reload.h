@@ -20,6 +20,7 @@
 
 struct canary_terms;
 struct core;
+struct past;
 struct source;
 
 struct reload_request {
@@ -28,7 +29,8 @@ struct reload_request {
     bool if_changed;                   /* not if the bytes are those that serve */
     const struct canary_terms *canary; /* NULL: all connections at once */
     /* Called once: `report` (borrowed) tells what happened; or it is NULL, and `error` why
-     * nothing did, with the status to exit with. Both NULL: there was no change. */
+     * nothing did, with the status to exit with. Both NULL: there was no change. `done` may be
+     * NULL: the log tells it in any case. */
     void (*done)(void *owner, json_t *report, const char *error, int status);
     void *owner;
 };
@@ -44,6 +46,8 @@ bool reload_promote(struct core *core, const struct reload_ender *ender);
 bool reload_withdraw(struct core *core, const struct reload_ender *ender);
 /* A new object that describes it; NULL: there is none. */
 json_t *reload_canary(const struct core *core);
+/* What it would be in the history (borrowed). False: there is none. */
+bool reload_candidate(const struct core *core, struct past *past);
 
 /* Begins. False: one is under way. */
 bool reload_start(struct core *core, const struct reload_request *request);

@@ -105,7 +105,7 @@ void reload_facts_ignored(struct reload_facts *facts, const struct plan *before,
                           const struct plan *after)
 {
     version_globals(after->version, facts->globals, sizeof facts->globals);
-    if (before->workers != after->workers)
+    if (after->workers_wanted != after->workers)
         add_ignored(facts, "workers",
                     "the number of workers is fixed while the server runs: restart it");
     if (before->version->settings.log_format != after->version->settings.log_format)
@@ -130,9 +130,9 @@ static json_t *warnings(const struct reload_facts *facts)
     for (size_t hook = 0; hook < ON_COUNT; hook++) {
         if (!(facts->vanished & (size_t)1 << hook) || facts->connections == 0)
             continue;
-        snprintf(text, sizeof text,
-                 "the hook %s is gone, and %zu connections were opened with it",
-                 hook_rows[hook].name, facts->connections);
+        snprintf(text, sizeof text, "the hook %s is gone; %zu connection%s open",
+                 hook_rows[hook].name, facts->connections,
+                 facts->connections == 1 ? " is" : "s are");
         add_text(array, text);
     }
     if (facts->orphans) {
@@ -142,9 +142,8 @@ static json_t *warnings(const struct reload_facts *facts)
     }
     if (facts->held) {
         snprintf(text, sizeof text,
-                 "%zu functions of older versions are in conn.data: they keep the old "
-                 "code; keep "
-                 "data there",
+                 "conn.data holds functions of older versions (%zu found): they keep the "
+                 "old code; keep data there",
                  facts->held);
         add_text(array, text);
     }
@@ -178,13 +177,41 @@ static size_t number_of(const json_t *report, const char *name)
     return (size_t)json_integer_value(json_object_get(report, name));
 }
 
+static const char *text_of(const json_t *report, const char *name)
+{
+    return json_string_value(json_object_get(report, name));
+}
+
+/* A canary has begun, or was withdrawn. */
+static void canary_line(const json_t *report, const json_t *canary, char *line, size_t size)
+{
+    const char *share = text_of(canary, "share"), *peer = text_of(canary, "peer");
+    size_t number = number_of(canary, "version"), serving = number_of(report, "version");
+    if (serving == number)
+        snprintf(line, size, "canary: version %zu has %s%s, version %zu all others", number,
+                 share ? share : "new connections from ",
+                 share ? " of new connections" : peer, number_of(report, "previous"));
+    else
+        snprintf(line, size, "canary: version %zu is withdrawn, version %zu goes on",
+                 number, serving);
+}
+
 void reload_line(const json_t *report, char *line, size_t size)
 {
+    const json_t *canary = json_object_get(report, "canary");
+    if (canary && !json_object_get(report, "ms")) {
+        canary_line(report, canary, line, size);
+        return;
+    }
+    size_t connections = number_of(report, "connections");
+    size_t timers = number_of(report, "timers_ended");
     int len = snprintf(
-        line, size, "version %zu -> %zu in %.3g ms, %zu connections kept, %zu timers ended",
+        line, size,
+        "reloaded: version %zu -> %zu in %.3g ms, %zu connection%s kept, %zu timer%s "
+        "ended",
         number_of(report, "previous"), number_of(report, "version"),
-        json_number_value(json_object_get(report, "ms")), number_of(report, "connections"),
-        number_of(report, "timers_ended"));
+        json_number_value(json_object_get(report, "ms")), connections,
+        connections == 1 ? "" : "s", timers, timers == 1 ? "" : "s");
     size_t index;
     const json_t *warning;
     json_array_foreach(json_object_get(report, "warnings"), index,

@@ -37,6 +37,15 @@ uint64_t core_now_ms(const struct core *core)
 
 /* ---- Log ---- */
 
+static void apply_log(struct core *core)
+{
+    const struct app_settings *settings = &core->plan->version->settings;
+    uint64_t level = core->config->log_level >= 0 ? (uint64_t)core->config->log_level
+                                                  : settings->log_level;
+    if (!core->log_level_is_set)
+        log_set_level(core->log, (enum log_level)level);
+}
+
 static int open_log(struct core *core)
 {
     const struct app_settings *settings = &core->plan->version->settings;
@@ -52,18 +61,8 @@ static int open_log(struct core *core)
         fprintf(stderr, "neap: cannot start the log: out of memory or threads\n");
         return EX_OSERR;
     }
-    uint64_t level = core->config->log_level >= 0 ? (uint64_t)core->config->log_level
-                                                  : settings->log_level;
-    log_set_level(core->log, (enum log_level)level);
+    apply_log(core);
     return EX_OK;
-}
-
-static void apply_log(struct core *core)
-{
-    const struct app_settings *settings = &core->plan->version->settings;
-    uint64_t level = core->config->log_level >= 0 ? (uint64_t)core->config->log_level
-                                                  : settings->log_level;
-    log_set_level(core->log, (enum log_level)level);
 }
 
 /* ---- What people see ---- */
@@ -269,24 +268,12 @@ static void end_at_once(struct core *core)
 
 /* ---- Reload by signal and by watch ---- */
 
-static void on_reloaded(void *owner, json_t *report, const char *error, int status)
-{
-    struct core *core = owner;
-    (void)status;
-    char line[1024];
-    if (report) {
-        reload_line(report, line, sizeof line);
-        log_printf(core->log, LOG_INFO, "reloaded: %s", line);
-    } else if (error) {
-        commands_log_error(core, error);
-    }
-}
-
 static void reload_files(struct core *core, bool if_changed)
 {
-    struct reload_request request = {
-        .if_changed = if_changed, .done = on_reloaded, .owner = core};
-    if (core->ready && !reload_start(core, &request))
+    struct reload_request request = {.if_changed = if_changed};
+    if (!core->ready)
+        core->reload_due = true;
+    else if (!reload_start(core, &request))
         core->reload_again = !core->draining;
 }
 
@@ -344,7 +331,8 @@ void core_serve(struct core *core, const struct past *past)
     admission_set_limits(&core->workers.admission, &limits);
     apply_log(core);
     core_watch(core, NULL);
-    core->reload_again |= core->watch != NULL; /* what changed before it was watched */
+    if (core->watch)
+        watch_look(core->watch);
 }
 
 /* ---- Signals ---- */
@@ -433,12 +421,12 @@ static void on_wake(void *owner)
     struct core *core = owner;
     workers_collect(&core->workers);
     reload_look(core);
+    if (!core->ready && !core->draining)
+        look_at_start(core);
     if (core->reload_due && core->ready) {
         core->reload_due = false;
         reload_files(core, true);
     }
-    if (!core->ready && !core->draining)
-        look_at_start(core);
     const char *asked = stop_asked(core);
     if (asked && core->ready)
         core_stop(core, asked);
@@ -492,7 +480,7 @@ static int open_watch(struct core *core)
         return EX_OSERR;
     }
     core_watch(core, NULL);
-    core->reload_due = true; /* what changed before it was watched */
+    watch_look(core->watch);
     return EX_OK;
 }
 

@@ -38,14 +38,18 @@ bool turnover_prepare(struct own *own, struct job *job)
         version_free(version);
         version = NULL;
     }
+    version_free(own->prepared); /* of a reload that was given up */
     own->prepared = version;
+    own->preparing = turnover;
     own->reactor->slow = true; /* loading took time that nobody counted */
     return true;
 }
 
 bool turnover_drop(struct own *own, struct job *job)
 {
-    (void)job;
+    if (own->preparing != turnover_of(job))
+        return true; /* given up, and a later reload has prepared since */
+    own->preparing = NULL;
     if (own->draining)
         return true; /* it has been told to stop, and its connections are closing */
     if (own->canary.version)
@@ -96,6 +100,7 @@ bool turnover_switch(struct own *own, struct job *job)
     struct turnover *turnover = turnover_of(job);
     struct version *before = own->version, *version = own->prepared;
     own->canary.version = own->prepared = NULL;
+    own->preparing = NULL;
     turnover->connections = own->reactor->conns.count;
     turnover->vanished = version_lost_hooks(before, version);
     turnover->orphans = version_switch(version);

@@ -457,6 +457,11 @@ int watch_set(struct watch *watch, const char *const *paths, size_t count)
     return 0;
 }
 
+void watch_look(struct watch *watch)
+{
+    note_change(watch, CHANGE_MADE);
+}
+
 void watch_close(struct watch *watch)
 {
     if (!watch)

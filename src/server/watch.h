@@ -50,6 +50,9 @@ MUST_CHECK int watch_open(struct watch **watch, struct loop *loop, struct wheel 
  * stays. */
 MUST_CHECK int watch_set(struct watch *watch, const char *const *paths, size_t count);
 
+/* Tells as if something had changed now: what changed before it was watched. */
+void watch_look(struct watch *watch);
+
 /* Nothing is told any more. NULL is allowed. */
 void watch_close(struct watch *watch);
 

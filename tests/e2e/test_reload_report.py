@@ -47,6 +47,45 @@ class Report(NeapTest):
         self.assertEqual(set(ignored), {"workers", "log_format", self.server.address})
         self.assertIn("restart it", ignored["workers"])
 
+    def test_more_workers_and_a_new_address(self):
+        self.start("return { services = { a = { listen = 'tcp://127.0.0.1:0' } } }", listen=None)
+        text = """return { workers = 3, services = {
+          a = { listen = 'tcp://127.0.0.1:0', on_message = function() return 'a' end },
+          b = { listen = 'tcp://127.0.0.2:0', on_message = function() return 'b' end } } }"""
+        for _ in range(2):  # told each time
+            answer = self.reload(text)
+            self.assertEqual([row["option"] for row in answer["ignored"]], ["workers"])
+        rows = self.control("status")["listen"]
+        self.assertEqual(sorted(row["service"] for row in rows), ["a", "b"])
+        for row in rows:
+            for _ in range(8):  # nobody is left waiting at a socket without a worker
+                self.assertEqual(self.client(row["address"]).ask(b"x"), row["service"].encode())
+
+    def test_log(self):
+        self.start("return {}")
+        self.reload("return { on_message = print }")
+        self.server.wait_log("level=info msg=.reloaded: version 1 -> 2 in ")
+        (self.server.folder / "main.lua").write_text("retrun {}")
+        error = self.control("reload")["error"]
+        self.assertFalse(error.endswith("\n"))
+        self.server.wait_log("level=error msg=.reload failed, version 2 goes on: error: ")
+        self.control("rollback")
+        self.server.wait_log("reloaded: version 2 -> 3 in ")
+
+    def test_log_level_that_was_asked_for_stays(self):
+        self.start("return { log_level = 'warn' }")
+        self.assertEqual(self.control("log-level", level="debug")["previous"], "warn")
+        self.reload("return { log_level = 'error' }")
+        self.assertEqual(self.control("log-level", level="info")["previous"], "debug")
+        options = self.control("status", effective=True)["options"]
+        found = {row["name"]: (row["value"], row["origin"]) for row in options}
+        self.assertEqual(found["log_level"], ("info", "log-level"))
+        self.assertEqual(found["max_connections"][1], "default")
+
+    def test_eval_has_neap(self):
+        self.start("return {}", "--workers", 2)
+        self.assertEqual(self.control("eval", code="neap.worker", worker=2)["results"], ["2"])
+
     def test_functions_in_conn_data(self):
         text = """return { framing = "line",
           on_message = function(conn, text)
@@ -58,11 +97,11 @@ class Report(NeapTest):
         client = self.client(self.server.address)
         client.ask(b"x\n")
         answer = self.reload(text + " ")
-        self.assertRegex(answer["warnings"][0], "^2 functions of older versions are in conn.data")
+        self.assertRegex(answer["warnings"][0], r"^conn.data holds functions .* \(2 found\)")
         rows = {row["version"]: row for row in self.control("versions")["versions"]}
         self.assertEqual((rows[1]["functions"], rows[2]["functions"]), (2, 0))
         client.ask(b"x\n")
-        self.assertEqual(self.reload(text)["warnings"][0][:2], "2 ")  # of version 2, now old
+        self.assertIn("(2 found)", self.reload(text)["warnings"][0])  # of version 2, now old
 
     def test_plain_data_is_no_reason_to_warn(self):
         text = """local function f() return print end

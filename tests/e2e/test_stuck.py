@@ -192,6 +192,36 @@ class Stuck(GateTest):
         self.assertFalse(path.exists())
 
 
+class Reload(GateTest):
+    def test_a_worker_that_does_not_answer(self):
+        """The reload is given up, and what it prepared elsewhere is not taken for the next."""
+        script = WAIT + """note("loaded VERSION by worker")
+        return {
+          framing = "line", hook_timeout = 600, load_timeout = 0.1,
+          on_message = function(_, text)
+            if text == "wait" then wait_at_gate() end
+            return "VERSION " .. text
+          end }"""
+        server = self.serve(PRELUDE + script, "--workers", 2)
+        self.gate(server)
+        waiting = self.client(server.address).send(b"wait\n")
+        server.wait_log('"waits"')
+        main_lua = server.folder / "main.lua"
+        main_lua.write_text(PRELUDE + script.replace("VERSION", "given up"))
+        server.interrupt(signal.SIGHUP)
+        server.wait_log("reload failed, version 1 goes on: error: a worker does not answer")
+        main_lua.write_text(PRELUDE + script.replace("VERSION", "taken"))
+        server.interrupt(signal.SIGHUP)
+        server.wait_log("loaded taken by worker")
+        with open(server.folder / "gate", "wb") as gate:
+            gate.write(b"x")
+        self.assertEqual(waiting.receive_until(b"\n"), b"VERSION wait\n")
+        server.wait_log("reloaded: version 1 -> 2 ")
+        for client in [waiting] + [self.client(server.address) for _ in range(8)]:
+            self.assertEqual(client.send(b"x\n").receive_until(b"\n"), b"taken x\n")
+        self.assertEqual(server.stop(), 0)
+
+
 class Load(HookTest):
     """load_timeout: for a script that has not been read yet, from the command line."""
 

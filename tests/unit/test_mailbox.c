@@ -107,7 +107,8 @@ START_TEST(nothing_is_lost_between_threads)
         count++;
         if ((size_t)((const char *)mail.address - places) >= POSTERS ||
             mail.fd != last[(size_t)((const char *)mail.address - places)] + 1)
-            ck_abort_msg("%d from %zu", mail.fd, (size_t)((const char *)mail.address - places));
+            ck_abort_msg("%d from %zu", mail.fd,
+                         (size_t)((const char *)mail.address - places));
         last[(size_t)((const char *)mail.address - places)] = mail.fd;
     }
     for (size_t i = 0; i < POSTERS; i++)
