@@ -12,9 +12,9 @@
 #include "net/reactor.h"
 
 /* Events that one connection may deliver before others have their turn, and for how long; the
- * clock is looked at after so many. */
+ * clock is looked at after so many, or when a hook took long. */
 #define PUMP_BUDGET 256
-#define PUMP_LOOK 4
+#define PUMP_LOOK 8
 #define PUMP_MS 5U
 
 /* How often a connection whose peer has closed its sending half is looked at: nothing else would
@@ -485,22 +485,24 @@ static int over_limit(struct conn *conn)
     return -ENOBUFS;
 }
 
-static bool fits(const struct conn *conn, size_t len)
+static bool fits(const struct conn *conn, size_t pending, size_t len)
 {
     uint64_t max_output = OPTION(conn, max_output);
-    return len <= max_output && conn_pending(conn) <= max_output - len;
+    return len <= max_output && pending <= max_output - len;
 }
 
 static int queue(struct conn *conn, const struct iovec *pieces, size_t count, size_t len)
 {
-    /* What other hooks queued may just not have been sent yet. */
-    if (!fits(conn, len) && conn->reactor->current != conn)
+    size_t queued = conn_pending(conn);
+    if (!fits(conn, queued, len) && conn->reactor->current != conn) {
+        /* What other hooks queued may just not have been sent yet. */
         conn->kind->flush(conn);
+        queued = conn_pending(conn);
+    }
     if (conn->state != CONN_OPEN)
         return -EPIPE;
-    if (!fits(conn, len))
+    if (!fits(conn, queued, len))
         return over_limit(conn);
-    size_t queued = conn_pending(conn);
     int failed = conn->kind->queue(conn, pieces, count, len);
     if (failed)
         return failed;
@@ -517,32 +519,29 @@ int conn_write(struct conn *conn, const struct conn_message *message)
 {
     if (!conn_is_open(conn))
         return -EPIPE;
-    return queue(conn, message->pieces, message->count, message->len);
+    return queue(conn, message->pieces + 1, message->count, message->len);
 }
 
-#define SEND_PIECES 16
-
-int conn_send(struct conn *conn, const struct conn_message *message)
+int conn_send(struct conn *conn, struct conn_message *message)
 {
     if (!conn_is_open(conn))
         return -EPIPE;
     const struct codec *codec = &conn_framing(conn)->codec;
     if (codec->send_raw || !conn->kind->is_stream)
-        return queue(conn, message->pieces, message->count, message->len);
+        return conn_write(conn, message);
     struct codec_envelope envelope;
     int failed = codec_encode(codec, message->len, &envelope);
     if (failed)
         return failed;
-    if (message->count > SEND_PIECES)
-        return -EMSGSIZE;
-    struct iovec pieces[SEND_PIECES + 2];
-    size_t count = 0;
-    if (envelope.head_len)
-        pieces[count++] = (struct iovec){envelope.head, envelope.head_len};
-    memcpy(pieces + count, message->pieces, message->count * sizeof *pieces);
-    count += message->count;
+    struct iovec *pieces = message->pieces + 1;
+    size_t count = message->count;
+    REQUIRE(count <= CONN_PIECES_MAX);
     if (envelope.tail_len)
         pieces[count++] = (struct iovec){(void *)envelope.tail, envelope.tail_len};
+    if (envelope.head_len) {
+        *--pieces = (struct iovec){envelope.head, envelope.head_len};
+        count++;
+    }
     return queue(conn, pieces, count, envelope.head_len + message->len + envelope.tail_len);
 }
 

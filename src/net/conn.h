@@ -168,8 +168,11 @@ static inline uint64_t conn_number(const struct conn *conn)
     return slots_generation(conn->slot);
 }
 
+#define CONN_PIECES_MAX 16
+
 struct conn_message {
-    const struct iovec *pieces;
+    /* From 1 on; the first and the one behind the last are for what the framing adds. */
+    struct iovec pieces[1 + CONN_PIECES_MAX + 1];
     size_t count;
     size_t len; /* of all pieces */
 };
@@ -178,7 +181,7 @@ struct conn_message {
  * 0; 1 when the queue is over high_water now (on_drain follows); -EPIPE (closing or gone),
  * -ENOBUFS (over max_output, nothing queued; with OVERFLOW_CLOSE the connection ends),
  * -EMSGSIZE (the framing cannot carry that length), -ENOMEM. Calls no hook. */
-MUST_CHECK int conn_send(struct conn *conn, const struct conn_message *message);
+MUST_CHECK int conn_send(struct conn *conn, struct conn_message *message);
 MUST_CHECK int conn_write(struct conn *conn, const struct conn_message *message);
 
 /* Flush, close the sending side, discard what still comes, at most for `linger`. The first

@@ -108,13 +108,16 @@ static bool stream_next_message(struct conn *conn, const char **bytes, size_t *l
     struct framing *framing = conn->framing;
     uint64_t max_message = conn_option(conn, offsetof(struct conn_options, max_message));
     struct codec_frame frame;
-    /* A custom framing is a script: it may set another one, pause or close. */
+    /* A custom framing, which has a context, is a script: it may set another, pause, close. */
     framing_ref(framing);
     int found =
         codec_decode(&framing->codec, &stream->decode, at, held, max_message, &frame);
     const char *name = framing->codec.ops->name;
+    bool was_script = framing->codec.context != NULL;
     framing_unref(framing);
-    if (found == CODEC_MORE || conn->state != CONN_OPEN || !conn_may_deliver(conn))
+    if (found == CODEC_MORE)
+        return false;
+    if (was_script && (conn->state != CONN_OPEN || !conn_may_deliver(conn)))
         return false;
     if (found != CODEC_FRAME) {
         conn_end(conn, found == -EMSGSIZE ? REASON_OVERSIZE : REASON_MALFORMED, name);
@@ -243,7 +246,7 @@ static int send_direct(struct stream *stream, const struct iovec *pieces, size_t
                        size_t len)
 {
     struct buf *scratch = &stream->conn.reactor->scratch;
-    struct iovec all[1 + 18];
+    struct iovec all[1 + CONN_PIECES_MAX + 2];
     REQUIRE(count < ARRAY_LEN(all));
     size_t before = buf_len(scratch), from = before ? 0 : 1;
     all[0] = (struct iovec){buf_bytes(scratch), before};
@@ -271,8 +274,10 @@ static int append_pieces(struct buf *buf, const struct iovec *pieces, size_t cou
                          size_t len)
 {
     int failed = buf_reserve(buf, len);
-    for (size_t i = 0; i < count && !failed; i++)
-        failed = buf_append(buf, pieces[i].iov_base, pieces[i].iov_len);
+    for (size_t i = 0; i < count && len && !failed; i++) {
+        memcpy(buf_tail(buf), pieces[i].iov_base, pieces[i].iov_len);
+        buf_commit(buf, pieces[i].iov_len);
+    }
     return failed;
 }
 

@@ -49,6 +49,12 @@ void budget_set_limit(struct budget *budget, uint64_t limit_ms);
 void budget_enter(struct budget *budget, lua_State *L);
 void budget_leave(struct budget *budget, lua_State *L);
 
+/* Of the run that has been left: it was long enough to be seen, so that the time has changed. */
+static inline bool budget_has_ticked(const struct budget *budget)
+{
+    return budget->ticked_run == budget->run;
+}
+
 /* A run within the run has returned to `L`, which ends too if the time is up. */
 void budget_return(struct budget *budget, lua_State *L);
 

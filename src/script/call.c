@@ -110,7 +110,6 @@ static int finish_on_error(lua_State *L, int status, lua_KContext context)
         make_raised(L);
         fault_tell(L, call, "on_error");
     }
-    lua_settop(L, 0);
     return 0;
 }
 
@@ -141,16 +140,13 @@ static int fail(lua_State *L, struct call *call)
         budget_renew(&call->vm->budget, L);
     make_raised(L);
     call->error = fault_take(L, call);
-    if (call->quiet) {
-        lua_settop(L, 0);
+    if (call->quiet)
         return 0;
-    }
     fault_tell(L, call, call->what);
     int function = version_on_error(call->version, call->service);
     /* The time of an outer hook is up too: what it called has none left. */
     if (function != LUA_NOREF && !(over && call->outer))
         return run_on_error(L, call, function);
-    lua_settop(L, 0);
     return 0;
 }
 
@@ -166,7 +162,6 @@ static int finish(lua_State *L, int status, lua_KContext context)
         lua_pushfstring(L, "%s %s", call->what, wrong);
         return fail(L, call);
     }
-    lua_settop(L, 0);
     return 0;
 }
 
@@ -200,8 +195,6 @@ static void tell_slow(const struct call *call)
     /* A copy: on_log, which is asked about the notice, is a run of its own. */
     char place[BUDGET_PLACE_MAX];
     memcpy(place, vm->budget.place, sizeof place);
-    if (vm->host.reactor)
-        vm->host.reactor->slow = true;
     if (vm->host.reactor && call->version && call->version->state != VERSION_LOADING)
         reactor_count(vm->host.reactor, COUNTER_HOOK_SLOW, 1, call->conn, place);
 }
@@ -222,6 +215,8 @@ static int enter(struct vm *vm, struct call *call)
         return status;
     }
     budget_leave(&vm->budget, call->thread);
+    if (vm->host.reactor && budget_has_ticked(&vm->budget))
+        vm->host.reactor->slow = true;
     if (vm->budget.place[0])
         tell_slow(call);
     return status;

@@ -15,7 +15,6 @@
 #include "script/vm.h"
 
 #define HANDLE_TAG (UINT64_C(1) << 63)
-#define PIECES_MAX 15 /* more are put together first */
 
 /* ---- Handles ---- */
 
@@ -94,10 +93,10 @@ static int push_result(lua_State *L, int failed)
 
 /* ---- Sending ---- */
 
-static size_t read_pieces(lua_State *L, int index, struct iovec *pieces, size_t *len)
+static void read_pieces(lua_State *L, int index, struct conn_message *message)
 {
     int top = lua_gettop(L);
-    if (top - index + 1 > PIECES_MAX) {
+    if (top - index + 1 > CONN_PIECES_MAX) {
         luaL_Buffer all;
         luaL_buffinit(L, &all);
         for (int i = index; i <= top; i++) {
@@ -108,15 +107,13 @@ static size_t read_pieces(lua_State *L, int index, struct iovec *pieces, size_t 
         luaL_pushresult(&all);
         index = top = lua_gettop(L);
     }
-    size_t count = 0;
-    *len = 0;
+    message->count = message->len = 0;
     for (int i = index; i <= top; i++) {
         size_t piece_len;
         const char *piece = luaL_checklstring(L, i, &piece_len);
-        pieces[count++] = (struct iovec){(void *)piece, piece_len};
-        *len += piece_len;
+        message->pieces[++message->count] = (struct iovec){(void *)piece, piece_len};
+        message->len += piece_len;
     }
-    return count;
 }
 
 /* framing = { "custom", decode, encode = fn }: one message as one string, given to fn. */
@@ -139,17 +136,16 @@ bool lib_conn_encodes(const struct conn *conn)
 
 int lib_conn_send(lua_State *L, struct conn *conn, int index)
 {
-    struct iovec pieces[PIECES_MAX];
-    struct conn_message message = {.pieces = pieces};
+    struct conn_message message;
     if (!lib_conn_encodes(conn)) {
-        message.count = read_pieces(L, index, pieces, &message.len);
+        read_pieces(L, index, &message);
         return conn_send(conn, &message);
     }
     uint64_t slot = conn->slot;
     encode(L, framing_encode(conn), index);
     if (!conn_find(vm_of(L)->host.reactor, slot))
         return -EPIPE; /* the encoder is a script too */
-    message.count = read_pieces(L, lua_gettop(L), pieces, &message.len);
+    read_pieces(L, lua_gettop(L), &message);
     return conn_write(conn, &message);
 }
 
@@ -164,9 +160,8 @@ static int l_conn_write(lua_State *L)
 {
     struct conn *conn = check_conn(L);
     luaL_checkany(L, 2);
-    struct iovec pieces[PIECES_MAX];
-    struct conn_message message = {.pieces = pieces};
-    message.count = read_pieces(L, 2, pieces, &message.len);
+    struct conn_message message;
+    read_pieces(L, 2, &message);
     return conn ? push_result(L, conn_write(conn, &message)) : push_closed(L);
 }
 

@@ -456,8 +456,9 @@ int net_send(struct conn *conn, const char *bytes, size_t len)
         const char *in;
         char *out;
     } text = {bytes}; /* an iovec knows no const */
-    struct iovec piece = {text.out, len};
-    return conn_send(conn, &(struct conn_message){&piece, 1, len});
+    struct conn_message message = {
+        .pieces = {[1] = {text.out, len}}, .count = 1, .len = len};
+    return conn_send(conn, &message);
 }
 
 int net_say(struct conn *conn, const char *text)
