@@ -32,18 +32,8 @@ if(NEAP_FUZZ)
   target_compile_options(neap_options INTERFACE -fsanitize=fuzzer-no-link)
 endif()
 
-include(CheckCCompilerFlag)
-
-# GCC for x86 clears and copies some hundred bytes with "rep stos" and "rep movs", whose start takes
-# longer than all of it: a message has a struct or two of that length.
-set(strategy unrolled_loop:256:noalign,libcall:-1:noalign)
-check_c_compiler_flag(-mmemset-strategy=${strategy} NEAP_HAVE_STRING_STRATEGY)
-if(NEAP_HAVE_STRING_STRATEGY)
-  target_compile_options(neap_options INTERFACE
-    -mmemset-strategy=${strategy} -mmemcpy-strategy=${strategy})
-endif()
-
 if(NEAP_HARDEN)
+  include(CheckCCompilerFlag)
   check_c_compiler_flag(-fcf-protection NEAP_HAVE_CF_PROTECTION) # x86 only
   target_compile_options(neap_options INTERFACE
     -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE -fno-plt

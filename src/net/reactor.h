@@ -29,7 +29,9 @@ struct dgram_batch;
 struct io;
 struct reactor;
 
-#define REACTOR_INPUT_LEN 65536U /* what one read may bring */
+/* What one read may bring: a little more than the 64 KiB that many send at once, so that such a
+ * read shows by its length that there is no more. */
+#define REACTOR_INPUT_LEN (68U * 1024)
 
 /* What a reactor tells its worker. */
 struct reactor_ops {

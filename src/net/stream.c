@@ -252,8 +252,10 @@ static int send_direct(struct stream *stream, const struct iovec *pieces, size_t
     all[0] = (struct iovec){buf_bytes(scratch), before};
     memcpy(all + 1, pieces, count * sizeof *pieces);
     struct io *io = io_of(stream);
+    bool is_one = from && count == 1; /* for which the kernel has a shorter way */
     size_t taken =
-        sent(stream, io->ops->sendv(io, stream->fd, all + from, count + 1 - from));
+        sent(stream, is_one ? io->ops->send(io, stream->fd, all[1].iov_base, len)
+                            : io->ops->sendv(io, stream->fd, all + from, count + 1 - from));
     if (stream->conn.state == CONN_CLOSED || taken == before + len) {
         buf_clear(scratch);
         return 0;
