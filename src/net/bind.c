@@ -372,7 +372,8 @@ void bound_set_options(struct bound *bound, const struct bind_options *options)
 void bound_close(struct bound *bound)
 {
     for (size_t i = 0; i < bound->fd_count; i++)
-        close(bound->fds[i]);
+        if (bound->fds[i] >= 0)
+            close(bound->fds[i]);
     free(bound->fds);
     bound->fds = NULL;
     bound->fd_count = 0;

@@ -35,7 +35,7 @@ struct bound {
     enum transport transport; /* never TRANSPORT_FD: the descriptor says what it is */
     struct endpoint at;
     char text[ADDR_TEXT_MAX]; /* as addr_parse reads it, with the port it got */
-    int *fds;                 /* one for each worker, or a single one */
+    int *fds;                 /* one for each worker, or a single one; -1: closed already */
     size_t fd_count;
     bool unlink;       /* at.at.un is a file of ours ... */
     dev_t file_device; /* ... as long as it is still this one */

@@ -14,6 +14,7 @@
 struct live_service {
     struct service net;
     struct list node; /* in vm->services, unless it stands aside */
+    uint32_t sockets; /* of the users */
     bool gone;        /* the serving version does not have it */
     char name[SERVICE_NAME_MAX];
 };
@@ -155,10 +156,9 @@ size_t services_switch(struct version *version)
             continue;
         live->gone = true;
         script_of(live)->version->holds++;
+        left += live->net.users > live->sockets;
         if (live->net.users == 0)
             let_go(live);
-        else
-            left++;
     }
     return left;
 }
@@ -186,6 +186,7 @@ void services_return(struct version *candidate)
 void services_hold(struct service *service)
 {
     service->users++;
+    live_of(service)->sockets++;
 }
 
 void services_left(struct service *service)
@@ -199,6 +200,7 @@ void services_release(struct service *service)
 {
     REQUIRE(service->users > 0);
     service->users--;
+    live_of(service)->sockets--;
     services_left(service);
 }
 

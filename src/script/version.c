@@ -120,7 +120,6 @@ static int make(lua_State *L)
     struct making *making = lua_touserdata(L, 1);
     struct version *version = lua_newuserdatauv(L, sizeof *version, 0);
     *version = (struct version){.vm = vm_of(L),
-                                .source = making->source,
                                 .number = making->number,
                                 .self = LUA_NOREF,
                                 .environment = LUA_NOREF,
@@ -130,12 +129,13 @@ static int make(lua_State *L)
     options_init_app(&version->settings);
     list_init(&version->timers);
     list_init(&version->node);
-    source_ref(version->source);
     if (luaL_newmetatable(L, metatable)) {
         lua_pushcfunction(L, l_version_gc);
         lua_setfield(L, -2, "__gc");
     }
     lua_setmetatable(L, -2);
+    version->source = making->source; /* not before the collector would let go of it */
+    source_ref(version->source);
     version->self = luaL_ref(L, LUA_REGISTRYINDEX);
     list_append(&version->vm->versions, &version->node);
     making->version = version;

@@ -125,11 +125,11 @@ static json_t *option_json(const struct option *option, uint64_t value)
         return json_boolean(value != 0);
     if (option->kind == OPTION_CHOICE)
         return json_string(value == OPTION_UNSET ? option->shown : option->choices[value]);
-    if (value == OPTION_WORKERS_AUTO)
-        return json_string("auto");
     if (option->kind == OPTION_SECONDS)
         return value == CONN_IDLE_DEFAULT ? json_string(option->shown)
                                           : json_real((double)value / 1e3);
+    if (value == OPTION_WORKERS_AUTO)
+        return json_string("auto");
     return json_integer((json_int_t)value);
 }
 

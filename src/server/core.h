@@ -40,10 +40,11 @@ struct core {
     int signals; /* signalfd */
     struct control *control;
     struct watch *watch;
-    char failed_hash[SOURCE_HASH_LEN + 1];    /* of files that did not load; "" */
-    struct reload *reload;                    /* that is under way, or NULL */
-    bool reload_again;                        /* asked for while one was under way */
-    bool reload_due;                          /* asked for when none could begin */
+    char failed_hash[SOURCE_HASH_LEN + 1]; /* of files that did not load; "" */
+    struct list left_loaders; /* struct reload: given up while they load, and still at it */
+    struct reload *reload;    /* that is under way, or NULL */
+    bool reload_again;        /* asked for while one was under way */
+    bool reload_due;          /* asked for when none could begin */
     char withdrawn_hash[SOURCE_HASH_LEN + 1]; /* of a canary that is not wanted; "" */
     bool log_level_is_set;                    /* by neap log-level, for good */
 

@@ -126,7 +126,9 @@ static bool hand_over(struct own *own, const struct gate *gate, int fd,
     uint32_t surplus =
         here / SURPLUS_PART > SURPLUS_MIN ? here / SURPLUS_PART : SURPLUS_MIN;
     struct reactor *reactor = atomic_load(&least->reactor);
-    bool serves = atomic_load(&least->state) == WORKER_SERVING;
+    /* One that has not switched yet may not know the address. */
+    bool serves = atomic_load(&least->state) == WORKER_SERVING &&
+                  atomic_load(&least->version) == own->version->number;
     if (least == worker || here < least_count + surplus || !serves)
         return false;
     struct mail mail = {.fd = fd, .address = gate->address, .peer = *peer};
@@ -244,13 +246,27 @@ static void stop(struct gate *gate)
         dgram_stop(gate->dgram);
 }
 
+/* Here, not in main: while the loop may still be told of it, it would speak to the kernel of a
+ * number that somebody else has by now. */
+static void close_socket(struct gate *gate)
+{
+    struct io *io = gate->own->reactor->io;
+    int *fd = gate->watches ? &gate->address->bound.fds[gate->own->worker->index] : NULL;
+    if (!fd || *fd < 0)
+        return;
+    io->ops->close(io, *fd, 0);
+    *fd = -1;
+}
+
 void gate_stop(struct own *own, const struct address *address)
 {
     struct gate *gate = find(own, address);
     if (gate && gate->dgram)
         dgram_close_door(gate->dgram);
-    else if (gate && gate->watches)
+    else if (gate && gate->watches) {
         listener_finish(&gate->listener);
+        close_socket(gate);
+    }
 }
 
 bool gate_close(struct own *own, const struct address *address)
@@ -261,6 +277,7 @@ bool gate_close(struct own *own, const struct address *address)
     if (gate->dgram && dgram_has_peers(gate->dgram))
         return false;
     dgram_close(gate->dgram);
+    close_socket(gate);
     forget(gate);
     return true;
 }

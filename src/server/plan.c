@@ -52,6 +52,11 @@ static int open_source(struct plan *plan, const struct server_config *config, FI
     return failed == -ENOMEM ? EX_OSERR : EX_NOINPUT;
 }
 
+uint64_t plan_load_timeout_ms(const struct server_config *config)
+{
+    return config->load_timeout_ms ? config->load_timeout_ms : SCRATCH_TIMEOUT_MS;
+}
+
 static int load(struct plan *plan, const struct server_config *config, FILE *errors)
 {
     /* Without a log: what a script prints while it loads is printed where it serves. */
@@ -59,9 +64,8 @@ static int load(struct plan *plan, const struct server_config *config, FILE *err
     char *error = NULL;
     plan->scratch = vm_new(&host, SCRATCH_MEMORY);
     if (plan->scratch)
-        plan->version = version_load(
-            plan->scratch, plan->source, 1,
-            config->load_timeout_ms ? config->load_timeout_ms : SCRATCH_TIMEOUT_MS, &error);
+        plan->version = version_load(plan->scratch, plan->source, 1,
+                                     plan_load_timeout_ms(config), &error);
     if (!plan->source->sealed)
         source_seal(plan->source);
     if (plan->version && config->load_timeout_ms)

@@ -30,4 +30,7 @@ MUST_CHECK int plan_open(struct plan *plan, const struct server_config *config,
                          struct source *source, FILE *errors);
 void plan_close(struct plan *plan);
 
+/* How long the script may take to load in the scratch state. */
+uint64_t plan_load_timeout_ms(const struct server_config *config);
+
 #endif

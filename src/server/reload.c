@@ -5,8 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
+#include <time.h>
 
 #include "base/log.h"
+#include "io/io.h"
 #include "script/source.h"
 #include "server/core.h"
 #include "server/reload_report.h"
@@ -51,6 +53,7 @@ struct reload {
     int status;
     pthread_t loader;
     _Atomic bool loaded;
+    struct list left; /* in core->left_loaders, when it was given up while it loads */
     struct list dropped;
     struct wheel_timer patience, look;
     struct reload_facts facts;
@@ -140,7 +143,7 @@ static void answer(struct reload *reload, json_t *report)
         error = "error: not enough memory";
     if (report)
         log_report(reload->core, report);
-    else if (error)
+    else if (error && !reload->core->draining)
         log_error(reload->core, error);
     tell(reload, report, error);
 }
@@ -211,10 +214,24 @@ static bool is_unchanged(const struct reload *reload)
                                           strcmp(hash, core->withdrawn_hash) == 0);
 }
 
+static void give_up(struct reload *reload, const char *prepare_error,
+                    const char *load_error);
+
 static void on_patience_over(struct wheel_timer *timer)
 {
-    struct reload *reload = container_of(timer, struct reload, patience);
-    reload_give_up(reload->core);
+    give_up(
+        container_of(timer, struct reload, patience),
+        "error: a worker does not answer: a hook of the version that serves, or the new "
+        "on_start, does not return",
+        "error: the script does not come to the end of loading: it is in a call that "
+        "does not return");
+}
+
+static void start_patience(struct reload *reload, uint64_t load_timeout_ms)
+{
+    struct core *core = reload->core;
+    wheel_start(&core->wheel, &reload->patience,
+                core_now_ms(core) + load_timeout_ms + PATIENCE_MS);
 }
 
 /* EX_OK, or it has been told. */
@@ -240,8 +257,7 @@ static void begin_prepare(struct reload *reload)
     reload->order.settings = reload->plan.version->settings;
     reload->order.addresses = &core->addresses.all;
     reload->order.dropped = &reload->dropped;
-    wheel_start(&core->wheel, &reload->patience,
-                core_now_ms(core) + reload->order.settings.load_timeout_ms + PATIENCE_MS);
+    start_patience(reload, reload->order.settings.load_timeout_ms);
     give_all(reload, PREPARING, turnover_prepare);
 }
 
@@ -275,10 +291,10 @@ static void note_failure(struct reload *reload)
 static void on_loaded(struct reload *reload)
 {
     pthread_join(reload->loader, NULL);
+    wheel_stop(&reload->core->wheel, &reload->patience);
     reload->plan.workers = reload->core->started;
     note_failure(reload);
-    bool goes_on =
-        reload->status == EX_OK && !is_unchanged(reload) && !reload->core->draining;
+    bool goes_on = reload->status == EX_OK && !is_unchanged(reload);
     /* The addresses of a candidate wait for its promotion. */
     if (goes_on && !reload->is_canary)
         reload->status = prepare_addresses(reload);
@@ -554,28 +570,82 @@ static void step(struct reload *reload)
     }
 }
 
+/* ---- Giving up ---- */
+
+/* Its thread goes on, and nothing of it may be touched before that has come to its end. */
+static void leave_loader(struct reload *reload, const char *error)
+{
+    struct core *core = reload->core;
+    reload->answered = true;
+    if (!core->draining)
+        log_error(core, error);
+    if (reload->request.done)
+        reload->request.done(reload->request.owner, NULL, error, EXIT_FAILURE);
+    wheel_stop(&core->wheel, &reload->patience);
+    list_append(&core->left_loaders, &reload->left);
+    detach(reload);
+}
+
+static void give_up(struct reload *reload, const char *prepare_error,
+                    const char *load_error)
+{
+    struct core *core = reload->core;
+    if (reload->phase == LOADING)
+        leave_loader(reload, load_error);
+    if (reload->phase != PREPARING || atomic_load(&reload->order.given_up))
+        return;
+    atomic_store(&reload->order.given_up, true);
+    fail(reload, EXIT_FAILURE, strdup(prepare_error));
+    addresses_abandon(&core->addresses);
+    answer(reload, NULL);
+    detach(reload); /* those who have prepared are told when the last one has answered */
+}
+
+void reload_give_up(struct core *core)
+{
+    static const char error[] = "error: the server is stopping";
+    struct reload *reload = core->reload;
+    if (reload && reload->phase == WAITING) /* nobody decides any more */
+        give_all(reload, MEASURING, turnover_measure);
+    else if (reload)
+        give_up(reload, error, error);
+}
+
+static void join_left(struct reload *reload)
+{
+    list_remove(&reload->left);
+    pthread_join(reload->loader, NULL);
+    free_reload(reload);
+}
+
 void reload_look(struct core *core)
 {
     struct reload *reload = core->reload;
     if (reload && reload->phase == LOADING && atomic_load(&reload->loaded))
         on_loaded(reload);
+    LIST_FOREACH (&core->left_loaders, node) {
+        reload = container_of(node, struct reload, left);
+        if (atomic_load(&reload->loaded))
+            join_left(reload);
+    }
 }
 
-void reload_give_up(struct core *core)
+bool reload_await_loaders(struct core *core, unsigned timeout_ms)
 {
-    struct reload *reload = core->reload;
-    if (reload && reload->phase == WAITING) /* the server stops: nobody decides any more */
-        give_all(reload, MEASURING, turnover_measure);
-    if (!reload || reload->phase != PREPARING)
-        return;
-    atomic_store(&reload->order.given_up, true);
-    fail(reload, EXIT_FAILURE,
-         strdup("error: a worker does not answer: a hook of the version that serves does "
-                "not return"));
-    addresses_abandon(&core->addresses);
-    answer(reload, NULL);
-    detach(reload); /* those who have prepared are told when the last one has answered */
+    double until_s = io_system.ops->wall_s(&io_system) + (double)timeout_ms / 1e3;
+    struct timespec until = {.tv_sec = (time_t)until_s};
+    until.tv_nsec = (long)((until_s - (double)until.tv_sec) * 1e9);
+    LIST_FOREACH (&core->left_loaders, node) {
+        struct reload *reload = container_of(node, struct reload, left);
+        if (pthread_timedjoin_np(reload->loader, NULL, &until))
+            return false;
+        list_remove(&reload->left);
+        free_reload(reload);
+    }
+    return true;
 }
+
+/* ---- The beginning ---- */
 
 bool reload_start(struct core *core, const struct reload_request *request)
 {
@@ -598,6 +668,7 @@ bool reload_start(struct core *core, const struct reload_request *request)
     for (unsigned i = 0; i < core->started; i++)
         reload->turnovers[i].order = &reload->order;
     list_init(&reload->dropped);
+    list_init(&reload->left);
     wheel_timer_init(&reload->patience, on_patience_over);
     wheel_timer_init(&reload->look, on_look);
     if (request->canary) {
@@ -606,6 +677,7 @@ bool reload_start(struct core *core, const struct reload_request *request)
     }
     reload_facts_init(&reload->facts);
     core->reload = reload;
+    start_patience(reload, plan_load_timeout_ms(core->config));
     int failed = pthread_create(&reload->loader, NULL, load, reload);
     if (!failed)
         return true;

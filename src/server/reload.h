@@ -18,6 +18,8 @@
 
 #include <jansson.h>
 
+#include "base/macros.h"
+
 struct canary_terms;
 struct core;
 struct past;
@@ -55,7 +57,10 @@ bool reload_start(struct core *core, const struct reload_request *request);
 /* Goes on with one whose script has been loaded; to be called when the loop was woken. */
 void reload_look(struct core *core);
 
-/* Makes one that is under way fail. */
+/* Makes one that is under way fail, since the server stops. */
 void reload_give_up(struct core *core);
+
+/* Waits for the ends of loaders that were given up. False: one does not come to its end in time. */
+MUST_CHECK bool reload_await_loaders(struct core *core, unsigned timeout_ms);
 
 #endif

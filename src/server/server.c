@@ -220,8 +220,13 @@ static int start_workers(struct core *core)
 
 static void join_workers(struct core *core)
 {
+    if (!core->workers.all)
+        return;
     for (unsigned i = 0; i < core->started; i++)
         worker_join(&core->workers.all[i]);
+    /* What one job leads to may be given, and lost, in its turn. */
+    while (workers_collect(&core->workers))
+        ;
     for (unsigned i = 0; i < core->started; i++) {
         free(core->workers.all[i].error);
         worker_fini(&core->workers.all[i]);
@@ -529,25 +534,25 @@ static int run(struct core *core)
     return core->status;
 }
 
-/* A worker is still in a hook that may return, and log, at any moment: nothing that it uses can be
- * freed. */
-static void abandon(struct core *core)
+/* A worker is still in a hook, or a loader in a script, that may return, and log, at any moment:
+ * nothing that it uses can be freed. */
+static void abandon(struct core *core, int status)
 {
     commands_close(core);
     log_leave(core->log);
     addresses_fini(&core->addresses); /* removes the files of Unix sockets */
-    _exit(EXIT_FAILURE);
+    _exit(status);
 }
 
 static void close_core(struct core *core)
 {
     if (core->abandoned)
-        abandon(core);
+        abandon(core, EXIT_FAILURE);
     join_workers(core);
-    if (core->workers.all)
-        workers_collect(&core->workers);
     if (core->workers.all && core->draining)
         say_stopped(core);
+    if (!reload_await_loaders(core, ABANDON_MS))
+        abandon(core, core->status);
     commands_close(core);
     watch_close(core->watch);
     if (core->workers.settings)
@@ -570,6 +575,7 @@ int server_run(const struct server_config *config)
     struct plan plan = {0};
     struct core core = {.config = config, .plan = &plan, .signals = -1};
     addresses_init(&core.addresses);
+    list_init(&core.left_loaders);
     pthread_mutex_init(&core.lock, NULL);
     int status = run(&core);
     close_core(&core);

@@ -12,6 +12,7 @@
 #include "server/addresses.h"
 #include "server/gate.h"
 #include "server/own.h"
+#include "server/worker.h"
 
 /* Connections whose conn.data is looked at for old functions: enough to find a habit, and quick. */
 #define HELD_LOOKS 500
@@ -34,10 +35,12 @@ bool turnover_prepare(struct own *own, struct job *job)
                      &turnover->error);
     if (!version && !turnover->error)
         turnover->error = strdup("error: not enough memory\n");
+    budget_set_limit(&own->vm->budget, order->settings.hook_timeout_ms);
     if (version && !hook_start(version, own->version->number, &turnover->error)) {
         version_free(version);
         version = NULL;
     }
+    budget_set_limit(&own->vm->budget, own->settings.hook_timeout_ms);
     version_free(own->prepared); /* of a reload that was given up */
     own->prepared = version;
     own->preparing = turnover;
@@ -105,6 +108,7 @@ bool turnover_switch(struct own *own, struct job *job)
     turnover->vanished = version_lost_hooks(before, version);
     turnover->orphans = version_switch(version);
     own->version = version;
+    atomic_store(&own->worker->version, version->number);
     own->settings = turnover->order->settings;
     own_limit(own);
     gate_update_all(own);
@@ -133,7 +137,8 @@ static void on_look(struct wheel_timer *timer)
 
 static void look_later(struct own *own)
 {
-    wheel_timer_init(&own->look, on_look);
+    if (!own->look.fn)
+        wheel_timer_init(&own->look, on_look);
     wheel_start(&own->reactor->wheel, &own->look, reactor_now_ms(own->reactor) + LOOK_MS);
 }
 

@@ -191,6 +191,7 @@ static bool load(struct own *own)
 static void serve(struct own *own)
 {
     (void)version_switch(own->version);
+    atomic_store(&own->worker->version, own->version->number);
     LIST_FOREACH (own->worker->shared->addresses, node) {
         const struct address *address = container_of(node, struct address, node);
         if (gate_open(own, address))
@@ -292,18 +293,20 @@ void worker_give(struct worker *worker, struct job *job)
     shared->notify(shared->owner, NULL);
 }
 
-void workers_collect(struct workers *workers)
+bool workers_collect(struct workers *workers)
 {
     struct list finished;
     pthread_mutex_lock(&workers->lock);
     list_take(&finished, &workers->finished);
     pthread_mutex_unlock(&workers->lock);
     struct list *node;
+    bool any = !list_is_empty(&finished);
     while ((node = list_first(&finished))) {
         struct job *job = container_of(node, struct job, node);
         list_remove(node);
         job->done(job);
     }
+    return any;
 }
 
 void worker_join(struct worker *worker)

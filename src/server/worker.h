@@ -67,6 +67,7 @@ struct worker {
     _Atomic unsigned orders;
     _Atomic int state;           /* enum worker_state */
     _Atomic uint32_t conn_count; /* streams, with those on their way */
+    _Atomic unsigned version;    /* that it serves */
     char *error;                 /* of WORKER_FAILED; main frees it after joining */
     pthread_mutex_t lock;
     struct list jobs; /* struct job, to run; under the lock */
@@ -85,8 +86,8 @@ void worker_order(struct worker *worker, enum worker_order order);
 
 /* Has it do something; job->done follows in workers_collect. Main. */
 void worker_give(struct worker *worker, struct job *job);
-/* Calls `done` of what is over. Main, after `notify`. */
-void workers_collect(struct workers *workers);
+/* Calls `done` of what is over; true if there was any. Main, after `notify`. */
+bool workers_collect(struct workers *workers);
 
 /* Waits for the end of the thread. */
 void worker_join(struct worker *worker);
