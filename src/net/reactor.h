@@ -31,7 +31,7 @@ struct reactor;
 
 /* What one read may bring: a little more than the 64 KiB that many send at once, so that such a
  * read shows by its length that there is no more. */
-#define REACTOR_INPUT_LEN (68U * 1024)
+#define REACTOR_INPUT_LEN 69632U
 
 /* What a reactor tells its worker. */
 struct reactor_ops {
