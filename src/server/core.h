@@ -45,8 +45,8 @@ struct core {
     struct reload *reload;    /* that is under way, or NULL */
     bool reload_again;        /* asked for while one was under way */
     bool reload_due;          /* asked for when none could begin */
-    char withdrawn_hash[SOURCE_HASH_LEN + 1]; /* of a canary that is not wanted; "" */
-    bool log_level_is_set;                    /* by neap log-level, for good */
+    char files_hash[SOURCE_HASH_LEN + 1]; /* of the files when last served, or withdrawn */
+    bool log_level_is_set;                /* by neap log-level, for good */
 
     bool signalled;        /* to stop, once already ... */
     uint64_t signalled_ms; /* ... then */

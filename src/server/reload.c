@@ -206,12 +206,24 @@ static void *load(void *argument)
     return NULL;
 }
 
+/* From now on the files as they are must change before a look at them does something: what was
+ * rolled back does not come again by itself. */
+static void note_files(const struct reload *reload)
+{
+    struct core *core = reload->core;
+    if (!reload->request.source)
+        memcpy(core->files_hash, reload->plan.source->hash, sizeof core->files_hash);
+}
+
 static bool is_unchanged(const struct reload *reload)
 {
     const struct core *core = reload->core;
     const char *hash = reload->plan.source->hash;
-    return reload->request.if_changed && (strcmp(hash, core->plan->source->hash) == 0 ||
-                                          strcmp(hash, core->withdrawn_hash) == 0);
+    bool serves = strcmp(hash, core->plan->source->hash) == 0;
+    bool was_seen = strcmp(hash, core->files_hash) == 0;
+    if (serves)
+        note_files(reload);
+    return reload->request.if_changed && (serves || was_seen);
 }
 
 static void give_up(struct reload *reload, const char *prepare_error,
@@ -413,7 +425,7 @@ static void withdraw(struct reload *reload)
                   "previous", (int)reload->order.number, "hash", core->plan->source->hash,
                   "canary", describe(reload));
     core->history.last = reload->order.number; /* it was seen, and is not given again */
-    memcpy(core->withdrawn_hash, reload->plan.source->hash, sizeof core->withdrawn_hash);
+    note_files(reload);
     if (reload->wish == WITHDRAW) {
         answer(reload, report);
     } else {
@@ -503,7 +515,7 @@ static void take_over(struct reload *reload)
                         .source = reload->plan.source,
                         .since_ms = core_now_ms(core)};
     reload_facts_over(&reload->facts);
-    core->withdrawn_hash[0] = '\0';
+    note_files(reload);
     for (unsigned i = 0; i < core->started; i++)
         reload_facts_worker(&reload->facts, &reload->turnovers[i]);
     struct plan before = *core->plan;

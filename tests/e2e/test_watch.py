@@ -48,6 +48,24 @@ class Saves(WatchTest):
         threading.Event().wait(0.2)
         self.says(self.client(server.address), b"2")
 
+    def test_what_was_rolled_back_does_not_come_again_by_itself(self):
+        server = self.watch(answering(1))
+        self.edit(server, answering(2))
+        self.reloaded(server, 2)
+        self.edit(server, answering(3))
+        self.reloaded(server, 3)
+        for number, tag in ((4, b"2"), (5, b"3"), (6, b"2")):
+            self.succeeds(control(server, "rollback"))
+            os.utime(server.folder / "main.lua")
+            threading.Event().wait(0.2)
+            self.assertEqual(self.version(server), number)
+            self.says(self.client(server.address), tag)
+        self.edit(server, answering(1))  # is other than what was there
+        self.reloaded(server, 7)
+        self.edit(server, answering(3))
+        self.reloaded(server, 8)
+        self.says(self.client(server.address), b"3")
+
     def test_written_in_place(self):
         server = self.watch(answering(1))
         client = self.client(server.address)
