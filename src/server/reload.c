@@ -55,6 +55,7 @@ struct reload {
     _Atomic bool loaded;
     struct list left; /* in core->left_loaders, when it was given up while it loads */
     struct list dropped;
+    json_t *report; /* of a canary that is being withdrawn */
     struct wheel_timer patience, look;
     struct reload_facts facts;
 };
@@ -73,6 +74,7 @@ static void free_reload(struct reload *reload)
     plan_close(&reload->plan);
     source_unref(reload->request.source);
     reload_facts_fini(&reload->facts);
+    json_decref(reload->report);
     free(reload->turnovers);
     free(reload->errors);
     free(reload);
@@ -416,32 +418,39 @@ static void promote(struct reload *reload)
     begin_waiting(reload);
 }
 
+static json_t *report_withdrawal(const struct reload *reload)
+{
+    const struct core *core = reload->core;
+    return json_pack("{s:i,s:i,s:s,s:o}", "version", (int)core->history.all[0].number,
+                     "previous", (int)reload->order.number, "hash",
+                     core->plan->source->hash, "canary", describe(reload));
+}
+
+/* --auto has judged. */
+static char *say_why_withdrawn(const struct reload *reload)
+{
+    const struct canary_counts *counts = &reload->counts;
+    char *why = NULL;
+    if (asprintf(&why,
+                 "error: version %u was withdrawn: %llu errors in %llu hooks, version %u "
+                 "had %llu in %llu",
+                 reload->order.number, (unsigned long long)counts->errors,
+                 (unsigned long long)counts->hooks, reload->core->history.all[0].number,
+                 (unsigned long long)counts->old_errors,
+                 (unsigned long long)counts->old_hooks) < 0)
+        return NULL;
+    return why;
+}
+
+/* The answer follows when nobody has it any more. */
 static void withdraw(struct reload *reload)
 {
-    struct core *core = reload->core;
-    const struct canary_counts *counts = &reload->counts;
-    json_t *report =
-        json_pack("{s:i,s:i,s:s,s:o}", "version", (int)core->history.all[0].number,
-                  "previous", (int)reload->order.number, "hash", core->plan->source->hash,
-                  "canary", describe(reload));
-    core->history.last = reload->order.number; /* it was seen, and is not given again */
+    reload->core->history.last = reload->order.number; /* it was seen: not given again */
     note_files(reload);
-    if (reload->wish == WITHDRAW) {
-        answer(reload, report);
-    } else {
-        char *why = NULL;
-        if (asprintf(&why,
-                     "error: version %u was withdrawn: %llu errors in %llu hooks, version "
-                     "%u had %llu in %llu",
-                     reload->order.number, (unsigned long long)counts->errors,
-                     (unsigned long long)counts->hooks, core->history.all[0].number,
-                     (unsigned long long)counts->old_errors,
-                     (unsigned long long)counts->old_hooks) < 0)
-            why = NULL;
-        fail(reload, EXIT_FAILURE, why);
-        answer(reload, NULL);
-    }
-    json_decref(report);
+    if (reload->wish == WITHDRAW)
+        reload->report = report_withdrawal(reload);
+    else
+        fail(reload, EXIT_FAILURE, say_why_withdrawn(reload));
     give_all(reload, DROPPING, turnover_drop);
 }
 
@@ -576,6 +585,7 @@ static void step(struct reload *reload)
         free_dropped(reload);
         break;
     case DROPPING:
+        answer(reload, reload->report);
         detach(reload);
         free_reload(reload);
         break;

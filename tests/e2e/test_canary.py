@@ -91,9 +91,10 @@ class Canary(NeapTest):
         self.assertEqual(self.clients(1)[0].greeting, "v2")
         self.assertEqual(self.states(), [(2, "serving"), (1, "kept")])
         self.refused("there is no canary", "promote")
-        self.assertEqual(self.server.count_log("load v2"), 1)
-        self.assertEqual(self.server.count_log("start v2"), 1)
-        self.assertEqual(self.server.count_log("stop v1 reload"), 1)
+        self.server.wait_log("stop v1 reload")
+        self.server.wait_log("reloaded: version 1 -> 2 in")
+        for once in ("load v2", "start v2", "stop v1 reload"):
+            self.assertEqual(self.server.count_log(once), 1)
 
     def test_rollback_withdraws_it_and_its_connections_stay(self):
         self.start("--workers", 2)
@@ -105,7 +106,7 @@ class Canary(NeapTest):
         answer = self.succeeds("rollback")
         self.assertEqual((answer["version"], answer["previous"]), (1, 2))
         self.assertEqual(self.served_by(old + new), {"v1": 26})
-        self.assertEqual(self.server.count_log("stop v2 reload"), 2)  # in each worker
+        self.server.wait_log("stop v2 reload", count=2)  # in each worker
         self.assertEqual(self.states(), [(1, "serving")])
         self.write("v3")
         self.assertEqual(self.succeeds("reload")["version"], 3)  # 2 is not given again
