@@ -1,10 +1,10 @@
 """A candidate version for some new connections: shares, networks, promotion, withdrawal, --auto."""
 
-import json
 import socket
 import threading
 from collections import Counter
 
+from control import control
 from neap_server import PRELUDE, NeapTest, main
 
 
@@ -36,11 +36,7 @@ class Canary(NeapTest):
         (self.server.folder / "main.lua").write_text(script(*words))
 
     def control(self, command, **arguments):
-        with socket.socket(socket.AF_UNIX) as one:
-            one.settimeout(30)
-            one.connect(f"{self.server.temporary.name}/neap/default.sock")
-            one.sendall(json.dumps({"command": command, **arguments}).encode() + b"\n")
-            return json.loads(one.makefile().readline())
+        return control(self.server, command, **arguments)
 
     def succeeds(self, command, **arguments):
         answer = self.control(command, **arguments)

@@ -1,8 +1,6 @@
 """What the answer to a reload tells: figures, what was ignored, warnings."""
 
-import json
-import socket
-
+from control import control
 from neap_server import NeapTest, main
 
 
@@ -11,11 +9,7 @@ class Report(NeapTest):
         self.server = self.serve(text, *args, **options)
 
     def control(self, command, **arguments):
-        with socket.socket(socket.AF_UNIX) as one:
-            one.settimeout(30)
-            one.connect(f"{self.server.temporary.name}/neap/default.sock")
-            one.sendall(json.dumps({"command": command, **arguments}).encode() + b"\n")
-            return json.loads(one.makefile().readline())
+        return control(self.server, command, **arguments)
 
     def reload(self, text):
         (self.server.folder / "main.lua").write_text(text)
