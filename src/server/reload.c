@@ -55,7 +55,7 @@ struct reload {
     _Atomic bool loaded;
     struct list left; /* in core->left_loaders, when it was given up while it loads */
     struct list dropped;
-    json_t *report; /* of a canary that is being withdrawn */
+    json_t *report; /* to be told when what it says is so everywhere */
     struct wheel_timer patience, look;
     struct reload_facts facts;
 };
@@ -531,11 +531,9 @@ static void take_over(struct reload *reload)
     *core->plan = reload->plan;
     reload->plan = before; /* is closed with the reload */
     core_serve(core, &past);
-    json_t *report = reload_report(&reload->facts, &past, &core->history);
-    if (report && reload->is_canary)
-        (void)json_object_set_new(report, "canary", describe(reload));
-    answer(reload, report);
-    json_decref(report);
+    reload->report = reload_report(&reload->facts, &past, &core->history);
+    if (reload->report && reload->is_canary)
+        (void)json_object_set_new(reload->report, "canary", describe(reload));
 }
 
 static void free_dropped(struct reload *reload)
@@ -572,12 +570,15 @@ static void step(struct reload *reload)
         break;
     case SWITCHING:
         take_over(reload);
-        if (list_is_empty(&reload->dropped))
-            free_dropped(reload);
-        else
+        if (!list_is_empty(&reload->dropped)) {
             give_all(reload, CLOSING, turnover_stop_gates);
+            break;
+        }
+        answer(reload, reload->report);
+        free_dropped(reload);
         break;
     case CLOSING:
+        answer(reload, reload->report);
         detach(reload); /* peers of a datagram socket may keep it for long */
         give_all(reload, FORGETTING, turnover_close_gates);
         break;
