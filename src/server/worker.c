@@ -277,14 +277,15 @@ void worker_give(struct worker *worker, struct job *job)
     job->worker = worker;
     list_init(&job->node);
     pthread_mutex_lock(&worker->lock);
-    job->lost = worker->ended;
-    if (!job->lost)
-        list_append(&worker->jobs, &job->node);
+    bool ended = worker->ended;
+    job->lost = ended;
+    if (!ended)
+        list_append(&worker->jobs, &job->node); /* the worker's from here on */
     struct reactor *reactor = atomic_load(&worker->reactor);
-    if (reactor && !job->lost)
+    if (reactor && !ended)
         loop_wake(reactor->loop);
     pthread_mutex_unlock(&worker->lock);
-    if (!job->lost)
+    if (!ended)
         return;
     struct workers *shared = worker->shared;
     pthread_mutex_lock(&shared->lock);
