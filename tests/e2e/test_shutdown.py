@@ -150,6 +150,7 @@ class Signals(ShutdownTest):
         other = self.serve(big(), listen=server.address)
         self.assertEqual(self.client(other.address).ask(b"hello\n"), b"hello\n")
         client.close()
+        server.wait_log("stopped: served")
 
     def test_a_second_signal_ends_at_once(self):
         for first, second in ((signal.SIGTERM, signal.SIGINT), (signal.SIGINT, signal.SIGINT)):
