@@ -157,9 +157,9 @@ void address_free(struct address *address)
     free(address);
 }
 
-void addresses_close_listeners(struct addresses *addresses)
+void addresses_close_listeners(const struct list *addresses)
 {
-    LIST_FOREACH (&addresses->all, node) {
+    LIST_FOREACH (addresses, node) {
         struct address *address = container_of(node, struct address, node);
         if (transport_is_stream(address->bound.transport))
             bound_close(&address->bound);

@@ -57,7 +57,7 @@ void addresses_abandon(struct addresses *addresses);
 void address_free(struct address *address);
 
 /* Closes those that accept connections; datagram sockets stay for last words. */
-void addresses_close_listeners(struct addresses *addresses);
+void addresses_close_listeners(const struct list *addresses);
 void addresses_fini(struct addresses *addresses);
 
 #endif

@@ -251,7 +251,8 @@ static void stop(struct gate *gate)
 static void close_socket(struct gate *gate)
 {
     struct io *io = gate->own->reactor->io;
-    int *fd = gate->watches ? &gate->address->bound.fds[gate->own->worker->index] : NULL;
+    int *fds = gate->address->bound.fds; /* NULL: main has closed it */
+    int *fd = gate->watches && fds ? &fds[gate->own->worker->index] : NULL;
     if (!fd || *fd < 0)
         return;
     io->ops->close(io, *fd, 0);

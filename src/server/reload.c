@@ -578,6 +578,7 @@ static void step(struct reload *reload)
         free_dropped(reload);
         break;
     case CLOSING:
+        addresses_close_listeners(&reload->dropped);
         answer(reload, reload->report);
         detach(reload); /* peers of a datagram socket may keep it for long */
         give_all(reload, FORGETTING, turnover_close_gates);

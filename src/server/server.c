@@ -437,7 +437,7 @@ static void on_wake(void *owner)
         core_stop(core, asked);
     /* New clients are to be refused, and another server may have the address. */
     if (core->draining && core->ready && all_at_least(core, WORKER_DRAINING))
-        addresses_close_listeners(&core->addresses);
+        addresses_close_listeners(&core->addresses.all);
     if (all_at_least(core, WORKER_DONE))
         loop_stop(core->loop);
 }

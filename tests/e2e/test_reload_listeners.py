@@ -80,7 +80,7 @@ class Listeners(ReloadTest):
         for client in clients:
             self.says(client, b"new")
         for address in addresses:
-            until(lambda: refuses(address))
+            self.assertTrue(refuses(address))
         self.assertFalse(path.exists())
         self.reload(server, services(a=line_service("third", ANY)))
         for client in clients:
