@@ -105,13 +105,13 @@ static void strip(char *text)
 }
 
 /* Whoever asked is told, once. */
-static void tell(struct reload *reload, json_t *report, const char *error)
+static void tell(struct reload *reload, json_t *report, const char *error, int status)
 {
     if (reload->answered)
         return;
     reload->answered = true;
     if (reload->request.done)
-        reload->request.done(reload->request.owner, report, error, reload->status);
+        reload->request.done(reload->request.owner, report, error, status);
 }
 
 static void log_error(const struct core *core, const char *error)
@@ -147,7 +147,7 @@ static void answer(struct reload *reload, json_t *report)
         log_report(reload->core, report);
     else if (error && !reload->core->draining)
         log_error(reload->core, error);
-    tell(reload, report, error);
+    tell(reload, report, error, reload->status);
 }
 
 /* `errors` is owned from here on. */
@@ -478,11 +478,8 @@ static bool end_canary(struct core *core, enum wish wish, const struct reload_en
     struct reload *reload = core->reload;
     if (!has_canary(core) || reload->wish != NO_WISH)
         return false;
-    if (!reload->answered) { /* of --auto */
-        reload->status = EXIT_FAILURE;
-        tell(reload, NULL, "error: somebody has ended the canary by hand");
-        reload->status = EX_OK;
-    }
+    /* Who began it with --auto may still wait. */
+    tell(reload, NULL, "error: somebody has ended the canary by hand", EXIT_FAILURE);
     reload->order.canary.decide = false;
     reload->answered = false;
     reload->request.done = ender->done;
@@ -600,11 +597,9 @@ static void step(struct reload *reload)
 static void leave_loader(struct reload *reload, const char *error)
 {
     struct core *core = reload->core;
-    reload->answered = true;
     if (!core->draining)
         log_error(core, error);
-    if (reload->request.done)
-        reload->request.done(reload->request.owner, NULL, error, EXIT_FAILURE);
+    tell(reload, NULL, error, EXIT_FAILURE);
     wheel_stop(&core->wheel, &reload->patience);
     list_append(&core->left_loaders, &reload->left);
     detach(reload);
