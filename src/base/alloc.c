@@ -229,21 +229,30 @@ static bool may_grow(struct alloc *alloc, size_t len)
     return alloc->used <= alloc->limit && len <= alloc->limit - alloc->used;
 }
 
+static void *take_counted(struct alloc *alloc, size_t len)
+{
+    if (len == 0 || !may_grow(alloc, len))
+        return NULL;
+    void *block = take(alloc, len);
+    if (block)
+        alloc->used += len;
+    return block;
+}
+
 void *alloc_realloc(struct alloc *alloc, void *ptr, size_t old_len, size_t new_len)
 {
     /* Without a block Lua passes the type of the object to come instead of a length. */
     if (!ptr)
-        old_len = 0;
-    REQUIRE(old_len <= alloc->used && (!ptr || old_len > 0));
+        return take_counted(alloc, new_len);
+    REQUIRE(old_len > 0 && old_len <= alloc->used);
     if (new_len == 0) {
-        if (ptr)
-            give(alloc, ptr, old_len);
+        give(alloc, ptr, old_len);
         alloc->used -= old_len;
         return NULL;
     }
     if (new_len > old_len && !may_grow(alloc, new_len - old_len))
         return NULL;
-    void *block = ptr ? resize(alloc, ptr, old_len, new_len) : take(alloc, new_len);
+    void *block = resize(alloc, ptr, old_len, new_len);
     if (block)
         alloc->used = alloc->used - old_len + new_len;
     return block;

@@ -39,12 +39,10 @@ static int grow(struct buf *buf, size_t needed)
     return 0;
 }
 
-int buf_reserve(struct buf *buf, size_t extra)
+int buf_make_room(struct buf *buf, size_t extra)
 {
     size_t len = buf_len(buf);
 
-    if (extra <= buf->capacity - buf->end)
-        return 0;
     /* Half of the address space: no sum or doubling below can wrap. */
     if (extra > PTRDIFF_MAX - len)
         return -ENOMEM;

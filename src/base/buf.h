@@ -35,8 +35,14 @@ static inline char *buf_tail(const struct buf *buf)
     return buf->data + buf->end;
 }
 
+/* For buf_reserve, when there is no room. */
+MUST_CHECK int buf_make_room(struct buf *buf, size_t extra);
+
 /* Makes room for `extra` bytes at the tail, moving the contents down or growing by doubling. */
-MUST_CHECK int buf_reserve(struct buf *buf, size_t extra);
+MUST_CHECK static inline int buf_reserve(struct buf *buf, size_t extra)
+{
+    return extra <= buf->capacity - buf->end ? 0 : buf_make_room(buf, extra);
+}
 
 /* Counts `len` bytes written at the tail as contents; they must have been reserved. */
 void buf_commit(struct buf *buf, size_t len);

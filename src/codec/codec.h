@@ -109,7 +109,7 @@ struct codec {
             size_t peek;
         } custom;
     } as;
-    void *context; /* for custom: handed to its decode */
+    void *context; /* handed to the decode of a custom one; NULL: it is no script */
 };
 
 #define CODEC_STRIP_FIELD SIZE_MAX /* everything through the length field */

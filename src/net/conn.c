@@ -72,23 +72,32 @@ const struct conn_options conn_options_default = {
 
 /* ---- Options ---- */
 
-static uint64_t option_of(const struct conn_options *options, size_t offset)
+static uint64_t idle_timeout_ms(const struct conn *conn)
 {
-    uint64_t value;
-    memcpy(&value, (const char *)options + offset, sizeof value);
-    return value;
+    uint64_t timeout_ms = conn->options->idle_timeout_ms;
+    if (timeout_ms == CONN_IDLE_DEFAULT)
+        return conn->kind->is_stream ? 0 : PEER_IDLE_TIMEOUT_MS;
+    return timeout_ms;
 }
 
 uint64_t conn_option(const struct conn *conn, size_t offset)
 {
-    bool own = conn->own_mask & (1U << (offset / sizeof(uint64_t)));
-    uint64_t value = option_of(own ? conn->own : &conn->service->options, offset);
-    if (value == CONN_IDLE_DEFAULT)
-        return conn->kind->is_stream ? 0 : PEER_IDLE_TIMEOUT_MS;
+    if (offset == offsetof(struct conn_options, idle_timeout_ms))
+        return idle_timeout_ms(conn);
+    uint64_t value;
+    memcpy(&value, (const char *)conn->options + offset, sizeof value);
     return value;
 }
 
-#define OPTION(conn, name) conn_option(conn, offsetof(struct conn_options, name))
+/* What it has not set for itself is its service's. */
+static void follow_options(struct conn *conn)
+{
+    const struct conn_options *theirs = &conn->service->options;
+    conn->options = conn->own ? conn->own : theirs;
+    for (size_t at = 0; conn->own && at < sizeof *theirs; at += sizeof(uint64_t))
+        if (!(conn->own_mask & (1U << (at / sizeof(uint64_t)))))
+            memcpy((char *)conn->own + at, (const char *)theirs + at, sizeof(uint64_t));
+}
 
 /* Over high_water. Nor is the rest of a message read until on_drain: its time does not run. */
 static void hold_back(struct conn *conn)
@@ -99,9 +108,10 @@ static void hold_back(struct conn *conn)
 
 void conn_options_changed(struct conn *conn)
 {
+    follow_options(conn);
     /* Over a mark that came down messages wait too, and somebody must wake them; below one that
      * went up they need not wait for on_drain. */
-    if (conn->state == CONN_OPEN && conn_pending(conn) > OPTION(conn, high_water))
+    if (conn->state == CONN_OPEN && conn_pending(conn) > conn->options->high_water)
         hold_back(conn);
     else if (conn->want_drain)
         reactor_make_ready(conn->reactor, conn);
@@ -116,6 +126,14 @@ int conn_set_option(struct conn *conn, size_t offset, uint64_t value)
     conn->own_mask |= 1U << (offset / sizeof(uint64_t));
     conn_options_changed(conn);
     return 0;
+}
+
+void conn_move(struct conn *conn, struct service *service)
+{
+    conn->service->users--;
+    service->users++;
+    conn->service = service;
+    follow_options(conn);
 }
 
 void framing_ref(struct framing *framing)
@@ -150,17 +168,17 @@ static uint64_t next_deadline(const struct conn *conn)
     if (conn->state != CONN_OPEN) {
         /* A peer that takes a little now and then must not hold it for ever. */
         if (conn->state == CONN_FLUSHING)
-            earlier(&at_ms, conn->message_ms, OPTION(conn, send_timeout_ms));
-        uint64_t linger_at_ms = conn->progress_ms + OPTION(conn, linger_ms);
+            earlier(&at_ms, conn->message_ms, conn->options->send_timeout_ms);
+        uint64_t linger_at_ms = conn->progress_ms + conn->options->linger_ms;
         return linger_at_ms < at_ms ? linger_at_ms : at_ms;
     }
-    earlier(&at_ms, conn->active_ms, OPTION(conn, idle_timeout_ms));
+    earlier(&at_ms, conn->active_ms, idle_timeout_ms(conn));
     if (conn->eof_done)
         earlier(&at_ms, conn->message_ms, HALF_OPEN_LOOK_MS);
     else if (conn->message_ms)
-        earlier(&at_ms, conn->message_ms, OPTION(conn, message_timeout_ms));
+        earlier(&at_ms, conn->message_ms, conn->options->message_timeout_ms);
     if (conn->kind->pending(conn))
-        earlier(&at_ms, conn->progress_ms, OPTION(conn, send_timeout_ms));
+        earlier(&at_ms, conn->progress_ms, conn->options->send_timeout_ms);
     return at_ms;
 }
 
@@ -196,12 +214,12 @@ static void check_open_deadlines(struct conn *conn, uint64_t now_ms)
     if (conn->state != CONN_OPEN)
         return;
     if (!conn->eof_done && conn->message_ms &&
-        has_passed(now_ms, conn->message_ms, OPTION(conn, message_timeout_ms)))
+        has_passed(now_ms, conn->message_ms, conn->options->message_timeout_ms))
         conn_end(conn, REASON_TIMEOUT, "message_timeout");
     else if (conn->kind->pending(conn) &&
-             has_passed(now_ms, conn->progress_ms, OPTION(conn, send_timeout_ms)))
+             has_passed(now_ms, conn->progress_ms, conn->options->send_timeout_ms))
         conn_end(conn, REASON_TIMEOUT, "send_timeout");
-    else if (has_passed(now_ms, conn->active_ms, OPTION(conn, idle_timeout_ms)))
+    else if (has_passed(now_ms, conn->active_ms, idle_timeout_ms(conn)))
         conn->idle_due = true;
 }
 
@@ -305,19 +323,26 @@ bool conn_cancel(struct conn *conn, const char *name, size_t len)
 
 /* ---- Delivering ---- */
 
-static bool deliver_timer(struct conn *conn)
+static struct conn_timer *due_timer(struct conn *conn)
 {
     LIST_FOREACH (&conn->timers, node) {
         struct conn_timer *timer = container_of(node, struct conn_timer, node);
-        if (!timer->due)
-            continue;
-        /* Out of the list first: the hook may set the same name again. */
-        list_remove(&timer->node);
-        conn->service->ops->on_timer(conn, timer->name, timer->len);
-        free(timer);
-        return true;
+        if (timer->due)
+            return timer;
     }
-    return false;
+    return NULL;
+}
+
+static bool deliver_timer(struct conn *conn)
+{
+    struct conn_timer *timer = due_timer(conn);
+    if (!timer)
+        return false;
+    /* Out of the list first: the hook may set the same name again. */
+    list_remove(&timer->node);
+    conn->service->ops->on_timer(conn, timer->name, timer->len);
+    free(timer);
+    return true;
 }
 
 static void deliver_idle(struct conn *conn)
@@ -333,17 +358,32 @@ static void deliver_idle(struct conn *conn)
         conn_end(conn, REASON_IDLE, NULL);
 }
 
+static bool take_message(struct conn *conn, const char **bytes, size_t *len)
+{
+    if (!conn->kind->next_message(conn, bytes, len))
+        return false;
+    conn->has_message = true;
+    conn->message_ms = 0;
+    counters_add(&conn->reactor->counters, COUNTER_MESSAGES, 1);
+    return true;
+}
+
+static void finish_message(struct conn *conn)
+{
+    if (conn->has_message)
+        conn->kind->message_done(conn);
+    conn->has_message = false;
+}
+
 static bool deliver_message(struct conn *conn)
 {
     const char *bytes;
     size_t len;
-    if (!conn->kind->next_message(conn, &bytes, &len))
+    if (!take_message(conn, &bytes, &len))
         return conn->ending || conn->state != CONN_OPEN;
-    counters_add(&conn->reactor->counters, COUNTER_MESSAGES, 1);
-    conn->message_ms = 0;
     if (conn->service->hooks & HOOK_MESSAGE)
         conn->service->ops->on_message(conn, bytes, len);
-    conn->kind->message_done(conn);
+    finish_message(conn);
     return true;
 }
 
@@ -386,10 +426,12 @@ static void deliver_disconnect(struct conn *conn)
     conn->service->users--;
     conn->service->ops->on_gone(conn); /* the service may go too */
     conn->service = NULL;
+    conn->options = NULL;
     reactor_bury(conn->reactor, conn);
 }
 
-/* Calls at most one hook; false when nothing is due. */
+/* Calls at most one hook, but on_message for more than one message where nothing else is due
+ * between them; false when nothing is due. */
 static bool deliver_next(struct conn *conn)
 {
     if (conn->state != CONN_OPEN)
@@ -420,24 +462,47 @@ static bool deliver_next(struct conn *conn)
     return (!conn->eof_done && deliver_message(conn)) || deliver_eof(conn);
 }
 
-/* True: others are to have their turn. */
-static bool had_its_turn(struct reactor *reactor, int budget, uint64_t started_ms)
+/* An event was delivered. False: others are to have their turn. */
+static bool keeps_its_turn(struct reactor *reactor)
 {
-    if (!reactor->slow && budget % PUMP_LOOK)
+    struct turn *turn = &reactor->turn;
+    if (turn->left == 0)
         return false;
+    turn->left--;
+    if (!reactor->slow && turn->left % PUMP_LOOK)
+        return true;
     reactor->slow = false;
     loop_update_now(reactor->loop);
-    return budget == 0 || reactor_now_ms(reactor) - started_ms >= PUMP_MS;
+    if (reactor_now_ms(reactor) - turn->started_ms >= PUMP_MS)
+        turn->left = 0;
+    return turn->left > 0;
 }
 
 /* True: more may be due. */
 static bool deliver_some(struct conn *conn)
 {
-    uint64_t started_ms = reactor_now_ms(conn->reactor);
-    for (int budget = PUMP_BUDGET; deliver_next(conn);)
-        if (had_its_turn(conn->reactor, --budget, started_ms))
+    struct reactor *reactor = conn->reactor;
+    reactor->turn = (struct turn){PUMP_BUDGET, reactor_now_ms(reactor)};
+    while (deliver_next(conn))
+        if (!keeps_its_turn(reactor))
             return true;
     return false;
+}
+
+static bool is_message_due(struct conn *conn)
+{
+    bool other =
+        conn->ending || conn->drain_due || conn->idle_due || due_timer(conn) != NULL;
+    return conn->state == CONN_OPEN && !conn->eof_done && !other;
+}
+
+bool conn_next_message(struct conn *conn, const char **bytes, size_t *len)
+{
+    REQUIRE(conn->reactor->current == conn);
+    finish_message(conn);
+    /* A custom framing, which has a context, is a script and has a run of its own. */
+    return is_message_due(conn) && !conn->framing->codec.context &&
+           keeps_its_turn(conn->reactor) && take_message(conn, bytes, len);
 }
 
 void conn_pump(struct conn *conn)
@@ -459,13 +524,13 @@ void conn_pump(struct conn *conn)
 
 bool conn_may_deliver(const struct conn *conn)
 {
-    return !conn->paused && conn_pending(conn) <= OPTION(conn, high_water);
+    return !conn->paused && conn_pending(conn) <= conn->options->high_water;
 }
 
 void conn_check_drain(struct conn *conn)
 {
     /* Half of a mark of 1 is 1: an empty queue must be below it. */
-    if (!conn->want_drain || conn_pending(conn) >= (OPTION(conn, high_water) + 1) / 2)
+    if (!conn->want_drain || conn_pending(conn) >= (conn->options->high_water + 1) / 2)
         return;
     conn->want_drain = false;
     conn->drain_due = (conn->service->hooks & HOOK_DRAIN) != 0;
@@ -477,7 +542,7 @@ void conn_check_drain(struct conn *conn)
 
 static int over_limit(struct conn *conn)
 {
-    if (OPTION(conn, overflow) == OVERFLOW_DROP) {
+    if (conn->options->overflow == OVERFLOW_DROP) {
         reactor_count(conn->reactor, COUNTER_DROPPED_OUTPUT, 1, conn, NULL);
         return -ENOBUFS;
     }
@@ -487,7 +552,7 @@ static int over_limit(struct conn *conn)
 
 static bool fits(const struct conn *conn, size_t pending, size_t len)
 {
-    uint64_t max_output = OPTION(conn, max_output);
+    uint64_t max_output = conn->options->max_output;
     return len <= max_output && pending <= max_output - len;
 }
 
@@ -508,8 +573,8 @@ static int queue(struct conn *conn, const struct iovec *pieces, size_t count, si
         return failed;
     if (conn->state != CONN_OPEN)
         return -EPIPE; /* the attempt to send found the peer gone */
-    if (queued + len <= OPTION(conn, high_water) ||
-        conn_pending(conn) <= OPTION(conn, high_water))
+    uint64_t high_water = conn->options->high_water;
+    if (queued + len <= high_water || conn_pending(conn) <= high_water)
         return 0;
     hold_back(conn);
     return 1;
@@ -723,6 +788,7 @@ int conn_init(struct conn *conn, const struct conn_kind *kind, struct reactor *r
     conn->kind = kind;
     conn->reactor = reactor;
     conn->service = service;
+    conn->options = &service->options;
     conn->opened_ms = conn->active_ms = conn->progress_ms = reactor_now_ms(reactor);
     conn->connect_due = true;
     list_init(&conn->ready_node);

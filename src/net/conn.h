@@ -124,8 +124,9 @@ struct conn {
     const struct conn_kind *kind;
     struct reactor *reactor;
     struct service *service;
-    struct conn_options *own; /* options it has set for itself, else NULL */
-    uint32_t own_mask;        /* which of them, by position in struct conn_options */
+    const struct conn_options *options; /* that hold for it: its service's, or `own` */
+    struct conn_options *own; /* all of them, when it has set some for itself; else NULL */
+    uint32_t own_mask;        /* which it has set, by position in struct conn_options */
     int data_ref;             /* the layer above's: conn.data */
     struct framing *framing;  /* the service's when it was opened, or set since */
     unsigned version;         /* of the service, when it was opened */
@@ -157,7 +158,8 @@ struct conn {
     bool write_shut;   /* the sending half is closed, or will be once all is flushed */
     bool reset_wanted; /* closing it resets it */
     bool framing_changed;
-    bool backlog; /* it had its turn, and more is due: nothing is read meanwhile */
+    bool has_message; /* one is being delivered */
+    bool backlog;     /* it had its turn, and more is due: nothing is read meanwhile */
 
     struct sockaddr_in6 peer; /* or a sockaddr_in; family 0 for Unix sockets */
 };
@@ -218,6 +220,9 @@ uint64_t conn_option(const struct conn *conn, size_t offset);
 MUST_CHECK int conn_set_option(struct conn *conn, size_t offset, uint64_t value);
 /* Its service's options are others now. Calls no hook. */
 void conn_options_changed(struct conn *conn);
+/* It is of another service from now on, whose hooks and options hold; conn_options_changed is
+ * still to be called. */
+void conn_move(struct conn *conn, struct service *service);
 
 /* Takes effect with the byte after the current message; takes over one reference. 0 or
  * -EOPNOTSUPP for datagrams (the reference is then not taken). */
@@ -272,6 +277,10 @@ struct conn_kind {
 /* Fills in the common part and gives it a slot. 0, -ENOMEM or -ENFILE. */
 MUST_CHECK int conn_init(struct conn *conn, const struct conn_kind *kind,
                          struct reactor *reactor, struct service *service, uint64_t number);
+
+/* For on_message: done with the message it was given. True: here is the next, as if on_message
+ * had been called again; false: on_message is to return. */
+bool conn_next_message(struct conn *conn, const char **bytes, size_t *len);
 
 /* Calls every hook that is due, then settles. Not from inside a hook. */
 void conn_pump(struct conn *conn);

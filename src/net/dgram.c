@@ -521,10 +521,9 @@ static struct peer *sender(struct dgram *dgram, const struct endpoint *remote,
     struct peer *peer = sessions ? known_sender(dgram, hash, remote, local) : NULL;
     if (!peer && dgram->closed)
         return NULL;
-    uint64_t most =
-        peer ? conn_option(&peer->conn, offsetof(struct conn_options, max_message))
-             : dgram->service->options.max_message;
-    if (len > most) {
+    const struct conn_options *options =
+        peer ? peer->conn.options : &dgram->service->options;
+    if (len > options->max_message) {
         reactor_count(reactor, COUNTER_DATAGRAMS_OVERSIZE, 1, peer ? &peer->conn : NULL,
                       NULL);
         return NULL;

@@ -47,6 +47,12 @@ struct reactor_ops {
     void (*on_empty)(struct reactor *reactor);
 };
 
+/* What one connection may do before others have their turn. */
+struct turn {
+    unsigned left; /* events that it may still deliver */
+    uint64_t started_ms;
+};
+
 struct reactor {
     const struct reactor_ops *ops;
     void *owner;
@@ -57,6 +63,7 @@ struct reactor {
     struct slots conns;
     struct list ready, dirty, dead;
     struct conn *current; /* whose hook runs now; its output gathers in scratch */
+    struct turn turn;     /* of `current` */
     bool slow;     /* a hook took long: others are to have their turn, the clock is old */
     bool stopping; /* conn_shutdown_all was called */
     char *input;   /* REACTOR_INPUT_LEN bytes, used within one callback */

@@ -94,6 +94,26 @@ static int keep_input(struct stream *stream)
     return 0;
 }
 
+static int decode(struct stream *stream, const char *at, size_t len,
+                  struct codec_frame *frame)
+{
+    return codec_decode(&stream->conn.framing->codec, &stream->decode, at, len,
+                        stream->conn.options->max_message, frame);
+}
+
+/* A custom framing may set another, pause, close. */
+static int decode_by_script(struct stream *stream, const char *at, size_t len,
+                            struct codec_frame *frame)
+{
+    struct conn *conn = &stream->conn;
+    struct framing *framing = conn->framing;
+    framing_ref(framing);
+    int found = decode(stream, at, len, frame);
+    framing_unref(framing);
+    bool may_deliver = conn->state == CONN_OPEN && conn_may_deliver(conn);
+    return may_deliver ? found : CODEC_MORE;
+}
+
 static bool stream_next_message(struct conn *conn, const char **bytes, size_t *len)
 {
     struct stream *stream = stream_of(conn);
@@ -105,19 +125,12 @@ static bool stream_next_message(struct conn *conn, const char **bytes, size_t *l
         conn->framing_changed = false;
         stream->decode = (struct codec_state){0};
     }
-    struct framing *framing = conn->framing;
-    uint64_t max_message = conn_option(conn, offsetof(struct conn_options, max_message));
+    const struct codec *codec = &conn->framing->codec;
+    const char *name = codec->ops->name;
     struct codec_frame frame;
-    /* A custom framing, which has a context, is a script: it may set another, pause, close. */
-    framing_ref(framing);
-    int found =
-        codec_decode(&framing->codec, &stream->decode, at, held, max_message, &frame);
-    const char *name = framing->codec.ops->name;
-    bool was_script = framing->codec.context != NULL;
-    framing_unref(framing);
+    int found = codec->context ? decode_by_script(stream, at, held, &frame)
+                               : decode(stream, at, held, &frame);
     if (found == CODEC_MORE)
-        return false;
-    if (was_script && (conn->state != CONN_OPEN || !conn_may_deliver(conn)))
         return false;
     if (found != CODEC_FRAME) {
         conn_end(conn, found == -EMSGSIZE ? REASON_OVERSIZE : REASON_MALFORMED, name);
@@ -276,11 +289,13 @@ static int append_pieces(struct buf *buf, const struct iovec *pieces, size_t cou
                          size_t len)
 {
     int failed = buf_reserve(buf, len);
-    for (size_t i = 0; i < count && len && !failed; i++) {
-        memcpy(buf_tail(buf), pieces[i].iov_base, pieces[i].iov_len);
-        buf_commit(buf, pieces[i].iov_len);
-    }
-    return failed;
+    if (failed || len == 0)
+        return failed;
+    char *tail = buf_tail(buf);
+    for (size_t i = 0; i < count; i++)
+        tail = mempcpy(tail, pieces[i].iov_base, pieces[i].iov_len);
+    buf_commit(buf, len);
+    return 0;
 }
 
 static int stream_queue(struct conn *conn, const struct iovec *pieces, size_t count,

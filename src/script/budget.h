@@ -49,10 +49,21 @@ void budget_set_limit(struct budget *budget, uint64_t limit_ms);
 void budget_enter(struct budget *budget, lua_State *L);
 void budget_leave(struct budget *budget, lua_State *L);
 
-/* Of the run that has been left: it was long enough to be seen, so that the time has changed. */
+/* Of this run, or the one that has been left: it was long enough to be seen, so that the time
+ * has changed. */
 static inline bool budget_has_ticked(const struct budget *budget)
 {
     return budget->ticked_run == budget->run;
+}
+
+/* Inside the outermost entry, a run ends here and another begins; false, and no other, if it was
+ * long enough to be seen. */
+static inline bool budget_next(struct budget *budget)
+{
+    if (budget_has_ticked(budget))
+        return false;
+    budget->run++;
+    return true;
 }
 
 /* A run within the run has returned to `L`, which ends too if the time is up. */

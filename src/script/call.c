@@ -165,14 +165,28 @@ static int finish(lua_State *L, int status, lua_KContext context)
     return 0;
 }
 
+/* Each call has a budget of its own, and one that took long is told of before the next. */
+static bool goes_on(lua_State *L, struct call *call)
+{
+    bool may = call->next && !call->failed && !call->outer;
+    if (!may || !budget_next(&call->vm->budget) || !call->next(call))
+        return false;
+    call->version->calls++;
+    lua_settop(L, CALL_HANDLER);
+    return true;
+}
+
 static int trampoline(lua_State *L)
 {
     struct call *call = lua_touserdata(L, 1);
-    lua_pushcfunction(L, on_raise);
-    int arguments = call->push(L, call);
     lua_KContext context = (lua_KContext)call;
-    int status = lua_pcallk(L, arguments, LUA_MULTRET, 2, context, finish);
-    return finish(L, status, context);
+    lua_pushcfunction(L, on_raise);
+    do {
+        int arguments = call->push(L, call);
+        int status = lua_pcallk(L, arguments, LUA_MULTRET, CALL_HANDLER, context, finish);
+        finish(L, status, context);
+    } while (goes_on(L, call));
+    return 0;
 }
 
 /* The trampoline itself failed, for want of memory as a rule; nothing of Lua is safe to call but

@@ -3,6 +3,7 @@
  *     call_run ─ lua_resume ─> trampoline: push function and arguments
  *                                └ lua_pcallk(traceback) ─> hook, timer, chunk
  *                              take what it returned  |  on_error, report
+ *                              next: again, or back
  *
  * What:   every entry runs on a coroutine of its own from the vm's pool, so that any may wait
  *         later without being started otherwise; errors are caught inside it, given to on_error
@@ -42,7 +43,11 @@ struct call {
      * raised (by a function called under CALL_HANDLER) at the top. May raise for want of memory. */
     const char *(*take)(lua_State *L, struct call *call);
 
-    /* For push and take. */
+    /* After a call that went well: is there another one of the same kind? Fills in what push
+     * needs, and it is made without leaving the coroutine. NULL: never. Does not raise. */
+    bool (*next)(struct call *call);
+
+    /* For push, take and next. */
     const char *bytes;
     size_t len;
     double number;

@@ -346,7 +346,8 @@ struct framing *framing_read(lua_State *L, int index)
         return NULL;
     }
     framing->net.codec = codec;
-    framing->net.codec.context = framing;
+    if (decode != LUA_NOREF)
+        framing->net.codec.context = framing;
     framing->decode = decode;
     framing->encode = encode;
     return &framing->net;

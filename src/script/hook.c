@@ -75,17 +75,18 @@ static int push_text(lua_State *L, struct call *call)
 static int l_send_reply(lua_State *L)
 {
     const struct call *call = lua_touserdata(L, 1);
-    lua_pushinteger(L, lib_conn_send(L, call->conn, 2));
+    lua_pushinteger(L, lib_conn_send(L, call->conn, 2, 2));
     return 1;
 }
 
-/* The string at the top. A framing's encode is a script: its errors are the hook's. */
+/* The string at CALL_RESULT. A framing's encode is a script: its errors are the hook's. */
 static const char *send_reply(lua_State *L, struct call *call, int *sent)
 {
     if (!lib_conn_encodes(call->conn)) {
-        *sent = lib_conn_send(L, call->conn, CALL_RESULT);
+        *sent = lib_conn_send(L, call->conn, CALL_RESULT, CALL_RESULT);
         return NULL;
     }
+    lua_settop(L, CALL_RESULT);
     lua_pushcfunction(L, l_send_reply);
     lua_pushlightuserdata(L, call);
     lua_rotate(L, CALL_RESULT, 2);
@@ -106,7 +107,6 @@ static const char *take_reply(lua_State *L, struct call *call)
     case LUA_TBOOLEAN:
         return NULL;
     case LUA_TSTRING:
-        lua_settop(L, CALL_RESULT);
         wrong = send_reply(L, call, &sent);
         if (wrong)
             return wrong;
@@ -157,11 +157,17 @@ static void on_connect(struct conn *conn)
     run(&(struct call){.conn = conn, .push = push_conn, .take = take_reply}, ON_CONNECT);
 }
 
+static bool next_message(struct call *call)
+{
+    return conn_next_message(call->conn, &call->bytes, &call->len);
+}
+
 static void on_message(struct conn *conn, const char *bytes, size_t len)
 {
     run(&(struct call){.conn = conn,
                        .push = push_conn_bytes,
                        .take = take_reply,
+                       .next = next_message,
                        .bytes = bytes,
                        .len = len},
         ON_MESSAGE);

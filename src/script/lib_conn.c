@@ -93,22 +93,26 @@ static int push_result(lua_State *L, int failed)
 
 /* ---- Sending ---- */
 
-static void read_pieces(lua_State *L, int index, struct conn_message *message)
+/* More pieces than a message holds become one, at the top. */
+static int join(lua_State *L, int first, int last)
 {
-    int top = lua_gettop(L);
-    if (top - index + 1 > CONN_PIECES_MAX) {
-        luaL_Buffer all;
-        luaL_buffinit(L, &all);
-        for (int i = index; i <= top; i++) {
-            size_t piece_len;
-            const char *piece = luaL_checklstring(L, i, &piece_len);
-            luaL_addlstring(&all, piece, piece_len);
-        }
-        luaL_pushresult(&all);
-        index = top = lua_gettop(L);
+    luaL_Buffer all;
+    luaL_buffinit(L, &all);
+    for (int i = first; i <= last; i++) {
+        size_t piece_len;
+        const char *piece = luaL_checklstring(L, i, &piece_len);
+        luaL_addlstring(&all, piece, piece_len);
     }
+    luaL_pushresult(&all);
+    return lua_gettop(L);
+}
+
+static void read_pieces(lua_State *L, int first, int last, struct conn_message *message)
+{
+    if (last - first >= CONN_PIECES_MAX)
+        first = last = join(L, first, last);
     message->count = message->len = 0;
-    for (int i = index; i <= top; i++) {
+    for (int i = first; i <= last; i++) {
         size_t piece_len;
         const char *piece = luaL_checklstring(L, i, &piece_len);
         message->pieces[++message->count] = (struct iovec){(void *)piece, piece_len};
@@ -117,9 +121,10 @@ static void read_pieces(lua_State *L, int index, struct conn_message *message)
 }
 
 /* framing = { "custom", decode, encode = fn }: one message as one string, given to fn. */
-static void encode(lua_State *L, int function, int index)
+static void encode(lua_State *L, int function, int first, int last)
 {
-    lua_concat(L, lua_gettop(L) - index + 1);
+    lua_settop(L, last);
+    lua_concat(L, last - first + 1);
     lua_tostring(L, -1); /* a lone number is still one */
     lua_rawgeti(L, LUA_REGISTRYINDEX, function);
     lua_insert(L, -2);
@@ -134,18 +139,18 @@ bool lib_conn_encodes(const struct conn *conn)
     return conn_is_stream(conn) && framing_encode(conn) != LUA_NOREF;
 }
 
-int lib_conn_send(lua_State *L, struct conn *conn, int index)
+int lib_conn_send(lua_State *L, struct conn *conn, int first, int last)
 {
     struct conn_message message;
     if (!lib_conn_encodes(conn)) {
-        read_pieces(L, index, &message);
+        read_pieces(L, first, last, &message);
         return conn_send(conn, &message);
     }
     uint64_t slot = conn->slot;
-    encode(L, framing_encode(conn), index);
+    encode(L, framing_encode(conn), first, last);
     if (!conn_find(vm_of(L)->host.reactor, slot))
         return -EPIPE; /* the encoder is a script too */
-    read_pieces(L, lua_gettop(L), &message);
+    read_pieces(L, first, first, &message);
     return conn_write(conn, &message);
 }
 
@@ -153,7 +158,7 @@ static int l_conn_send(lua_State *L)
 {
     struct conn *conn = check_conn(L);
     luaL_checkany(L, 2);
-    return conn ? push_result(L, lib_conn_send(L, conn, 2)) : push_closed(L);
+    return conn ? push_result(L, lib_conn_send(L, conn, 2, lua_gettop(L))) : push_closed(L);
 }
 
 static int l_conn_write(lua_State *L)
@@ -161,7 +166,7 @@ static int l_conn_write(lua_State *L)
     struct conn *conn = check_conn(L);
     luaL_checkany(L, 2);
     struct conn_message message;
-    read_pieces(L, 2, &message);
+    read_pieces(L, 2, lua_gettop(L), &message);
     return conn ? push_result(L, conn_write(conn, &message)) : push_closed(L);
 }
 

@@ -28,9 +28,9 @@ const char *const *lib_conn_names(size_t *count);
 /* Whether what is sent goes through a function of the script first. Raises: no. */
 bool lib_conn_encodes(const struct conn *conn);
 
-/* Sends what stands at `index` up to the top as one message, as conn:send does: 0, 1 or -errno.
+/* Sends what stands from `first` to `last` as one message, as conn:send does: 0, 1 or -errno.
  * Raises: on anything but strings and numbers, on memory. */
-int lib_conn_send(lua_State *L, struct conn *conn, int index);
+int lib_conn_send(lua_State *L, struct conn *conn, int first, int last);
 
 /* Drops what a connection kept in Lua. Raises: no. */
 void lib_conn_forget(lua_State *L, struct conn *conn);

@@ -103,11 +103,8 @@ static void move_users(struct reactor *reactor, struct service *from, struct ser
     struct conn *conn;
     uint32_t cursor = 0;
     while (from->users && (conn = slots_next(&reactor->conns, &cursor)))
-        if (conn->service == from) {
-            conn->service = to;
-            from->users--;
-            to->users++;
-        }
+        if (conn->service == from)
+            conn_move(conn, to);
 }
 
 /* True: connections have other options than before. */

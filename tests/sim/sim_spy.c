@@ -226,7 +226,7 @@ static void check_message(struct entry *entry, const struct conn *conn, const ch
     entry->message_count++;
 }
 
-static void spy_on_message(struct conn *conn, const char *bytes, size_t len)
+static void enter_message(struct conn *conn, const char *bytes, size_t len)
 {
     struct sim *sim = sim_of_conn(conn);
     enter(conn, ON_MESSAGE, bytes, len);
@@ -241,11 +241,32 @@ static void spy_on_message(struct conn *conn, const char *bytes, size_t len)
         check_message(entry, conn, bytes, len);
     else
         host_delivered(sim, entry->host, bytes, len);
+}
+
+static void spy_on_message(struct conn *conn, const char *bytes, size_t len)
+{
+    struct sim *sim = sim_of_conn(conn);
+    const struct entry *entry = entry_of(conn);
+    enter_message(conn, bytes, len);
     hook_ops.on_message(conn, bytes, len);
     if (entry->is_stream && entry->stage == STAGE_CONNECTED &&
         sim_sabotages(sim, SABOTAGE_DOUBLE_MESSAGE))
         hook_ops.on_message(conn, bytes, len);
+    if (sim->running.depth)
+        leave(conn);
+}
+
+/* The linker puts it before conn_next_message: see CMakeLists.txt. */
+bool __real_conn_next_message(struct conn *conn, const char **bytes, size_t *len);
+bool __wrap_conn_next_message(struct conn *conn, const char **bytes, size_t *len);
+
+bool __wrap_conn_next_message(struct conn *conn, const char **bytes, size_t *len)
+{
     leave(conn);
+    bool is_there = __real_conn_next_message(conn, bytes, len);
+    if (is_there)
+        enter_message(conn, *bytes, *len);
+    return is_there;
 }
 
 static void spy_on_eof(struct conn *conn, const char *rest, size_t len)
