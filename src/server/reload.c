@@ -411,8 +411,9 @@ static void promote(struct reload *reload)
         begin_switch(reload);
         return;
     }
-    /* It cannot take over now; the candidate goes on as before. */
+    /* It cannot take over now; the candidate goes on as before, and a person is to decide. */
     answer(reload, NULL);
+    reload->order.canary.decide = false;
     reload->status = EX_OK;
     reload->wish = NO_WISH;
     begin_waiting(reload);

@@ -27,6 +27,10 @@ def script(name, on_message=""):
     ).replace("TICKS[", "neap.keep('ticks')[")
 
 
+def listening(name, *ports):
+    return script(name).replace("framing =", f"listen = {{ {', '.join(map(str, ports))} }}, framing =")
+
+
 class Canary(NeapTest):
     def start(self, *args):
         self.server = self.serve(script("v1"), *args)
@@ -127,9 +131,6 @@ class Canary(NeapTest):
         self.assertEqual({client.datagram(), client.datagram()}, {b"hi v2", b"v2 x"})
 
     def test_its_listeners_wait_for_the_promotion(self):
-        def listening(name, *ports):
-            return script(name).replace("framing =", f"listen = {{ {', '.join(map(str, ports))} }}, framing =")
-
         self.server = self.serve(listening("v1", 0), listen=None)
         old = self.clients(2)
         with socket.create_server(("127.0.0.1", 0)) as other:
@@ -160,6 +161,26 @@ class Canary(NeapTest):
         self.assertTrue(answers[0]["ok"], answers)
         self.assertGreaterEqual(answers[0]["canary"]["hooks"], 1000)
         self.assertEqual(self.served_by(old + new), {"v2": 20})
+
+    def test_auto_leaves_it_to_a_person_when_an_address_is_taken(self):
+        self.server = self.serve(listening("v1", 0), listen=None)
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            taken = other.getsockname()[1]
+            self.server.folder.joinpath("main.lua").write_text(listening("v2", 0, taken))
+            answers = []
+            thread = threading.Thread(
+                target=lambda: answers.append(self.control("reload", canary="50%", auto=True))
+            )
+            thread.start()
+            self.until(lambda: "canary" in self.succeeds("status"))
+            clients = self.clients(10)
+            self.until(lambda: self.served_by(clients) and not thread.is_alive())
+            self.assertRegex(answers[0]["error"], "Address already in use")
+        # The address is free, and nobody has said "promote" since.
+        self.until(lambda: self.served_by(clients) and self.succeeds("status")["canary"]["hooks"] > 3000)
+        self.assertEqual(self.states(), [(2, "canary"), (1, "serving")])
+        self.succeeds("promote")
+        self.assertEqual(self.served_by(clients), {"v2": 10})
 
     def test_auto_withdraws_what_raises(self):
         self.start()
