@@ -32,7 +32,7 @@
 #define GRAIN 16
 #define SMALL_MAX ((size_t)GRAIN * ALLOC_CLASS_COUNT)
 #define CHUNK_LEN ((size_t)32 * 1024)
-#define HEADER_LEN ((size_t)GRAIN)
+#define HEADER_LEN ((size_t)ALLOC_LEAD)
 
 struct chunk {
     struct chunk *next;
@@ -43,7 +43,8 @@ struct free_block {
     struct free_block *next;
 };
 
-_Static_assert(sizeof(struct chunk) <= HEADER_LEN, "blocks stay aligned");
+_Static_assert(sizeof(struct chunk) <= HEADER_LEN && HEADER_LEN % GRAIN == 0,
+               "blocks stay aligned");
 _Static_assert(CHUNK_LEN % GRAIN == 0, "what is left of a chunk is a whole block");
 
 void alloc_init(struct alloc *alloc, size_t limit)
@@ -60,6 +61,7 @@ void alloc_fini(struct alloc *alloc)
         free(chunk);
         chunk = next;
     }
+    alloc_withdraw(alloc);
     alloc_init(alloc, alloc->limit);
 }
 
@@ -149,12 +151,21 @@ static void *take_small(struct alloc *alloc, size_t len)
     return block;
 }
 
+static void *take_large(struct alloc *alloc, size_t len)
+{
+    struct chunk *header = NULL;
+    if (alloc->offered && alloc->offered_len == len) {
+        header = alloc->offered;
+        alloc->offered = NULL;
+    } else if (len <= SIZE_MAX - HEADER_LEN) {
+        header = malloc(HEADER_LEN + len);
+    }
+    return header ? body_of(header) : NULL;
+}
+
 static void *take(struct alloc *alloc, size_t len)
 {
-    if (is_small(len))
-        return take_small(alloc, len);
-    struct chunk *header = len <= SIZE_MAX - HEADER_LEN ? malloc(HEADER_LEN + len) : NULL;
-    return header ? body_of(header) : NULL;
+    return is_small(len) ? take_small(alloc, len) : take_large(alloc, len);
 }
 
 static void give(struct alloc *alloc, void *ptr, size_t len)
@@ -256,6 +267,19 @@ void *alloc_realloc(struct alloc *alloc, void *ptr, size_t old_len, size_t new_l
     if (block)
         alloc->used = alloc->used - old_len + new_len;
     return block;
+}
+
+void alloc_offer(struct alloc *alloc, void *offered, size_t len)
+{
+    alloc_withdraw(alloc);
+    alloc->offered = offered;
+    alloc->offered_len = len;
+}
+
+void alloc_withdraw(struct alloc *alloc)
+{
+    free(alloc->offered);
+    alloc->offered = NULL;
 }
 
 bool alloc_charge(struct alloc *alloc, size_t len)

@@ -12,12 +12,15 @@
 #include <stddef.h>
 
 #define ALLOC_CLASS_COUNT 32 /* 16, 32, ... 512 bytes */
+#define ALLOC_LEAD 16        /* bytes that come before a larger block in its memory */
 
 struct alloc {
     size_t used;       /* bytes asked for and not yet given back, with what was charged */
     size_t limit;      /* `used` may not pass it by growing */
     size_t fail_after; /* tests: the n-th next growing call fails; 0 never */
     void *chunks;
+    void *offered; /* memory for the next block of `offered_len` bytes */
+    size_t offered_len;
     void *free[ALLOC_CLASS_COUNT];
 };
 
@@ -26,6 +29,12 @@ void alloc_fini(struct alloc *alloc);
 
 /* realloc with the old size known: ptr NULL allocates, new_len 0 frees (and returns NULL). */
 void *alloc_realloc(struct alloc *alloc, void *ptr, size_t old_len, size_t new_len);
+
+/* Lets the next new block of that length, more than 512 bytes, be in `offered`, which malloc gave
+ * and has room for ALLOC_LEAD and the block; it is the allocator's from now on. NULL is allowed. */
+void alloc_offer(struct alloc *alloc, void *offered, size_t len);
+/* No block came that took it: frees it. */
+void alloc_withdraw(struct alloc *alloc);
 
 /* Counts memory that lives elsewhere but belongs to the same budget; false when over the limit,
  * and then nothing is counted. */

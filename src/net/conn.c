@@ -8,6 +8,7 @@
 
 #include "base/require.h"
 #include "io/io.h"
+#include "net/conn_clock.h"
 #include "net/loop.h"
 #include "net/reactor.h"
 
@@ -17,20 +18,7 @@
 #define PUMP_LOOK 8
 #define PUMP_MS 5U
 
-/* How often a connection whose peer has closed its sending half is looked at: nothing else would
- * tell that the peer is gone. */
-#define HALF_OPEN_LOOK_MS 30000U
-
 #define PEER_IDLE_TIMEOUT_MS 30000U
-
-struct conn_timer {
-    struct list node;
-    struct wheel_timer wheel;
-    struct conn *conn;
-    bool due;
-    size_t len;
-    char name[];
-};
 
 const char *const conn_reason_names[REASON_COUNT] = {
     [REASON_NONE] = "none",         [REASON_EOF] = "eof",
@@ -72,7 +60,7 @@ const struct conn_options conn_options_default = {
 
 /* ---- Options ---- */
 
-static uint64_t idle_timeout_ms(const struct conn *conn)
+uint64_t conn_idle_timeout_ms(const struct conn *conn)
 {
     uint64_t timeout_ms = conn->options->idle_timeout_ms;
     if (timeout_ms == CONN_IDLE_DEFAULT)
@@ -83,7 +71,7 @@ static uint64_t idle_timeout_ms(const struct conn *conn)
 uint64_t conn_option(const struct conn *conn, size_t offset)
 {
     if (offset == offsetof(struct conn_options, idle_timeout_ms))
-        return idle_timeout_ms(conn);
+        return conn_idle_timeout_ms(conn);
     uint64_t value;
     memcpy(&value, (const char *)conn->options + offset, sizeof value);
     return value;
@@ -152,190 +140,11 @@ const struct framing *conn_framing(const struct conn *conn)
     return conn->framing;
 }
 
-/* ---- Deadlines ---- */
-
-static void earlier(uint64_t *at_ms, uint64_t since_ms, uint64_t timeout_ms)
-{
-    if (timeout_ms && since_ms + timeout_ms < *at_ms)
-        *at_ms = since_ms + timeout_ms;
-}
-
-static uint64_t next_deadline(const struct conn *conn)
-{
-    uint64_t at_ms = WHEEL_NEVER;
-    if (conn->state == CONN_CLOSED)
-        return at_ms;
-    if (conn->state != CONN_OPEN) {
-        /* A peer that takes a little now and then must not hold it for ever. */
-        if (conn->state == CONN_FLUSHING)
-            earlier(&at_ms, conn->message_ms, conn->options->send_timeout_ms);
-        uint64_t linger_at_ms = conn->progress_ms + conn->options->linger_ms;
-        return linger_at_ms < at_ms ? linger_at_ms : at_ms;
-    }
-    earlier(&at_ms, conn->active_ms, idle_timeout_ms(conn));
-    if (conn->eof_done)
-        earlier(&at_ms, conn->message_ms, HALF_OPEN_LOOK_MS);
-    else if (conn->message_ms)
-        earlier(&at_ms, conn->message_ms, conn->options->message_timeout_ms);
-    if (conn->kind->pending(conn))
-        earlier(&at_ms, conn->progress_ms, conn->options->send_timeout_ms);
-    return at_ms;
-}
-
-void conn_arm(struct conn *conn)
-{
-    uint64_t at_ms = next_deadline(conn);
-    if (at_ms == WHEEL_NEVER)
-        return;
-    /* A clock that is set too early looks again when it fires: so activity costs nothing. */
-    if (!wheel_timer_is_started(&conn->clock) || at_ms < conn->clock.deadline_ms)
-        wheel_start(&conn->reactor->wheel, &conn->clock, at_ms);
-}
-
-static bool has_passed(uint64_t now_ms, uint64_t since_ms, uint64_t timeout_ms)
-{
-    return timeout_ms && since_ms + timeout_ms <= now_ms;
-}
-
-/* Half open: a reset is told to nobody, since nothing is read any more. */
-static void look_for_reset(struct conn *conn, uint64_t now_ms)
-{
-    int error = 0;
-    socklen_t len = sizeof error;
-    conn->message_ms = now_ms;
-    if (conn_get_socket_option(conn, SOL_SOCKET, SO_ERROR, &error, &len) == 0 && error)
-        conn_abort(conn, REASON_RESET, strerrorname_np(error));
-}
-
-static void check_open_deadlines(struct conn *conn, uint64_t now_ms)
-{
-    if (conn->eof_done && has_passed(now_ms, conn->message_ms, HALF_OPEN_LOOK_MS))
-        look_for_reset(conn, now_ms);
-    if (conn->state != CONN_OPEN)
-        return;
-    if (!conn->eof_done && conn->message_ms &&
-        has_passed(now_ms, conn->message_ms, conn->options->message_timeout_ms))
-        conn_end(conn, REASON_TIMEOUT, "message_timeout");
-    else if (conn->kind->pending(conn) &&
-             has_passed(now_ms, conn->progress_ms, conn->options->send_timeout_ms))
-        conn_end(conn, REASON_TIMEOUT, "send_timeout");
-    else if (has_passed(now_ms, conn->active_ms, idle_timeout_ms(conn)))
-        conn->idle_due = true;
-}
-
-/* Says in the detail what nobody took. */
-static void tell_lost(struct conn *conn, size_t lost)
-{
-    char *detail = NULL;
-    if (asprintf(&detail, "%s%s%zu bytes not delivered", conn->detail ? conn->detail : "",
-                 conn->detail ? "; " : "", lost) < 0)
-        return;
-    free(conn->detail);
-    conn->detail = detail;
-}
-
-/* Closed, with whatever is queued. It is counted when it is over, see conn_set_state. */
-static void die(struct conn *conn)
-{
-    size_t lost = conn_pending(conn);
-    if (lost)
-        tell_lost(conn, lost);
-    conn_set_state(conn, CONN_CLOSED);
-    if (lost)
-        reactor_count(conn->reactor, COUNTER_LOST_OUTPUT, lost, conn, NULL);
-}
-
-static void on_clock(struct wheel_timer *timer)
-{
-    struct conn *conn = container_of(timer, struct conn, clock);
-    uint64_t now_ms = reactor_now_ms(conn->reactor);
-    if (next_deadline(conn) <= now_ms) {
-        if (conn->state == CONN_OPEN) {
-            check_open_deadlines(conn, now_ms);
-        } else if (conn->state != CONN_CLOSED) {
-            die(conn);
-        }
-        conn_pump(conn);
-    }
-    conn_arm(conn);
-}
-
-/* ---- Timers of the script ---- */
-
-static struct conn_timer *find_timer(struct conn *conn, const char *name, size_t len)
-{
-    LIST_FOREACH (&conn->timers, node) {
-        struct conn_timer *timer = container_of(node, struct conn_timer, node);
-        if (timer->len == len && memcmp(timer->name, name, len) == 0)
-            return timer;
-    }
-    return NULL;
-}
-
-static void free_timer(struct conn_timer *timer)
-{
-    wheel_stop(&timer->conn->reactor->wheel, &timer->wheel);
-    list_remove(&timer->node);
-    free(timer);
-}
-
-static void free_timers(struct conn *conn)
-{
-    LIST_FOREACH (&conn->timers, node)
-        free_timer(container_of(node, struct conn_timer, node));
-}
-
-static void on_timer(struct wheel_timer *wheel)
-{
-    struct conn_timer *timer = container_of(wheel, struct conn_timer, wheel);
-    timer->due = true;
-    conn_pump(timer->conn);
-}
-
-int conn_after(struct conn *conn, uint64_t after_ms, const char *name, size_t len)
-{
-    if (conn->state != CONN_OPEN)
-        return -EPIPE;
-    struct conn_timer *timer = find_timer(conn, name, len);
-    if (!timer) {
-        timer = calloc(1, sizeof *timer + len);
-        if (!timer)
-            return -ENOMEM;
-        timer->conn = conn;
-        timer->len = len;
-        memcpy(timer->name, name, len);
-        wheel_timer_init(&timer->wheel, on_timer);
-        list_append(&conn->timers, &timer->node);
-    }
-    timer->due = false;
-    wheel_start(&conn->reactor->wheel, &timer->wheel,
-                reactor_now_ms(conn->reactor) + after_ms);
-    return 0;
-}
-
-bool conn_cancel(struct conn *conn, const char *name, size_t len)
-{
-    struct conn_timer *timer = find_timer(conn, name, len);
-    if (timer)
-        free_timer(timer);
-    return timer != NULL;
-}
-
 /* ---- Delivering ---- */
-
-static struct conn_timer *due_timer(struct conn *conn)
-{
-    LIST_FOREACH (&conn->timers, node) {
-        struct conn_timer *timer = container_of(node, struct conn_timer, node);
-        if (timer->due)
-            return timer;
-    }
-    return NULL;
-}
 
 static bool deliver_timer(struct conn *conn)
 {
-    struct conn_timer *timer = due_timer(conn);
+    struct conn_timer *timer = conn_due_timer(conn);
     if (!timer)
         return false;
     /* Out of the list first: the hook may set the same name again. */
@@ -430,6 +239,11 @@ static void deliver_disconnect(struct conn *conn)
     reactor_bury(conn->reactor, conn);
 }
 
+char *conn_give_input(struct conn *conn, const char *bytes, size_t len)
+{
+    return conn->kind->give_input ? conn->kind->give_input(conn, bytes, len) : NULL;
+}
+
 /* Calls at most one hook, but on_message for more than one message where nothing else is due
  * between them; false when nothing is due. */
 static bool deliver_next(struct conn *conn)
@@ -492,7 +306,7 @@ static bool deliver_some(struct conn *conn)
 static bool is_message_due(struct conn *conn)
 {
     bool other =
-        conn->ending || conn->drain_due || conn->idle_due || due_timer(conn) != NULL;
+        conn->ending || conn->drain_due || conn->idle_due || conn_due_timer(conn) != NULL;
     return conn->state == CONN_OPEN && !conn->eof_done && !other;
 }
 
@@ -621,7 +435,7 @@ void conn_set_state(struct conn *conn, enum conn_state state)
 {
     REQUIRE(state > conn->state);
     conn->state = (uint8_t)state;
-    free_timers(conn);
+    conn_free_timers(conn);
     conn->message_ms = 0;
     /* Never delivered from here on; left due, it would keep the loop from blocking. */
     conn->want_drain = conn->drain_due = false;
@@ -637,6 +451,28 @@ void conn_set_state(struct conn *conn, enum conn_state state)
     enum counter counter = reason_counters[conn->reason];
     if (counter != COUNTER_COUNT)
         reactor_count(conn->reactor, counter, 1, conn, conn->detail);
+}
+
+/* Says in the detail what nobody took. */
+static void tell_lost(struct conn *conn, size_t lost)
+{
+    char *detail = NULL;
+    if (asprintf(&detail, "%s%s%zu bytes not delivered", conn->detail ? conn->detail : "",
+                 conn->detail ? "; " : "", lost) < 0)
+        return;
+    free(conn->detail);
+    conn->detail = detail;
+}
+
+/* Closed, with whatever is queued. It is counted when it is over, see conn_set_state. */
+void conn_die(struct conn *conn)
+{
+    size_t lost = conn_pending(conn);
+    if (lost)
+        tell_lost(conn, lost);
+    conn_set_state(conn, CONN_CLOSED);
+    if (lost)
+        reactor_count(conn->reactor, COUNTER_LOST_OUTPUT, lost, conn, NULL);
 }
 
 static void set_reason(struct conn *conn, enum conn_reason reason, const char *detail)
@@ -676,7 +512,7 @@ void conn_abort(struct conn *conn, enum conn_reason reason, const char *detail)
     set_reason(conn, reason, detail);
     conn->ending = false;
     conn->reset_wanted = reason != REASON_RESET;
-    die(conn);
+    conn_die(conn);
 }
 
 int conn_shutdown(struct conn *conn)
@@ -793,8 +629,7 @@ int conn_init(struct conn *conn, const struct conn_kind *kind, struct reactor *r
     conn->connect_due = true;
     list_init(&conn->ready_node);
     list_init(&conn->dirty_node);
-    list_init(&conn->timers);
-    wheel_timer_init(&conn->clock, on_clock);
+    conn_clock_init(conn);
     int failed = slots_add(&reactor->conns, conn, number, &conn->slot);
     if (failed)
         return failed;

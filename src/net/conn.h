@@ -256,6 +256,8 @@ struct conn_kind {
     bool (*next_message)(struct conn *conn, const char **bytes, size_t *len);
     /* The message has been delivered; forget it. */
     void (*message_done)(struct conn *conn);
+    /* See conn_give_input. NULL: never. */
+    char *(*give_input)(struct conn *conn, const char *bytes, size_t len);
     /* What is left of the input at its end, as the next message that is done. */
     void (*rest)(struct conn *conn, const char **bytes, size_t *len);
     /* Queues `len` bytes in pieces; 0 or -errno. The limits were checked. */
@@ -282,6 +284,10 @@ MUST_CHECK int conn_init(struct conn *conn, const struct conn_kind *kind,
  * had been called again; false: on_message is to return. */
 bool conn_next_message(struct conn *conn, const char **bytes, size_t *len);
 
+/* For on_message: gives away the memory that its bytes have to themselves, as malloc gave it: they
+ * are its content from reactor->lead on, and one byte follows. NULL: there is no such memory. */
+char *conn_give_input(struct conn *conn, const char *bytes, size_t len);
+
 /* Calls every hook that is due, then settles. Not from inside a hook. */
 void conn_pump(struct conn *conn);
 
@@ -293,6 +299,12 @@ bool conn_may_deliver(const struct conn *conn);
 
 /* Notes that the queue fell below the low mark, if somebody waits for that. */
 void conn_check_drain(struct conn *conn);
+
+/* Closed, with whatever is queued: that is counted as lost, and said in the detail. */
+void conn_die(struct conn *conn);
+
+/* 0: none. */
+uint64_t conn_idle_timeout_ms(const struct conn *conn);
 
 /* Sets the clock to the earliest deadline that runs. Cheap when that only moved on. */
 void conn_arm(struct conn *conn);

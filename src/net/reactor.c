@@ -1,6 +1,7 @@
 /* net/reactor.c - the end of a turn: hooks that became due, output, the dead. */
 #include "net/reactor.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 #include "base/require.h"
@@ -127,6 +128,32 @@ static const struct loop_ops loop_ops = {
     .on_wake = on_wake,
 };
 
+static char *new_input(size_t lead)
+{
+    char *memory = malloc(lead + REACTOR_INPUT_LEN + 1);
+    return memory ? memory + lead : NULL;
+}
+
+int reactor_set_lead(struct reactor *reactor, size_t lead)
+{
+    char *input = new_input(lead);
+    if (!input)
+        return -ENOMEM;
+    free(reactor->input - reactor->lead);
+    reactor->input = input;
+    reactor->lead = lead;
+    return 0;
+}
+
+char *reactor_give_input(struct reactor *reactor)
+{
+    char *input = new_input(reactor->lead), *memory = reactor->input - reactor->lead;
+    if (!input)
+        return NULL;
+    reactor->input = input;
+    return memory;
+}
+
 struct reactor *reactor_new(struct io *io, const struct reactor_ops *ops, void *owner)
 {
     struct reactor *reactor = calloc(1, sizeof *reactor);
@@ -144,7 +171,7 @@ struct reactor *reactor_new(struct io *io, const struct reactor_ops *ops, void *
     list_init(&reactor->peers_once);
     list_init(&reactor->peers_heard);
     slots_init(&reactor->conns);
-    reactor->input = malloc(REACTOR_INPUT_LEN);
+    reactor->input = new_input(0);
     reactor->loop = loop_new(io, &loop_ops, reactor);
     if (!reactor->input || !reactor->loop) {
         reactor_free(reactor);
@@ -164,7 +191,7 @@ void reactor_free(struct reactor *reactor)
     loop_free(reactor->loop);
     slots_fini(&reactor->conns);
     buf_fini(&reactor->scratch);
-    free(reactor->input);
+    free(reactor->input - reactor->lead);
     free(reactor);
 }
 

@@ -67,6 +67,7 @@ struct reactor {
     bool slow;     /* a hook took long: others are to have their turn, the clock is old */
     bool stopping; /* conn_shutdown_all was called */
     char *input;   /* REACTOR_INPUT_LEN bytes, used within one callback */
+    size_t lead;   /* bytes that come before them in their memory; one follows */
     struct buf scratch;
     struct dgram_batch *datagrams; /* made at the first datagram socket */
     size_t buffered;               /* bytes of memory that connections hold in buffers */
@@ -86,6 +87,9 @@ uint64_t reactor_now_ms(const struct reactor *reactor);
 void reactor_count(struct reactor *reactor, enum counter counter, uint64_t by,
                    const struct conn *conn, const char *detail);
 
+/* Makes room before the input, for who will have its memory. 0 or -ENOMEM. Between callbacks. */
+MUST_CHECK int reactor_set_lead(struct reactor *reactor, size_t lead);
+
 /* The rest is for conn.c, stream.c and dgram.c. */
 
 /* Has conn_pump called for it before the loop blocks; once, however often it is asked. */
@@ -94,6 +98,9 @@ void reactor_make_ready(struct reactor *reactor, struct conn *conn);
 void reactor_make_dirty(struct reactor *reactor, struct conn *conn);
 /* Frees it at the end of the turn. */
 void reactor_bury(struct reactor *reactor, struct conn *conn);
+/* Gives the memory of the input away, as malloc gave it: another takes its place. NULL: out of
+ * memory, nothing has changed. */
+char *reactor_give_input(struct reactor *reactor);
 /* Counts a change of the memory held by a connection's buffers. */
 void reactor_hold(struct reactor *reactor, size_t *held, size_t now_held);
 

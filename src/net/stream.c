@@ -149,6 +149,14 @@ static void stream_message_done(struct conn *conn)
     stream->frame_len = 0;
 }
 
+static char *stream_give_input(struct conn *conn, const char *bytes, size_t len)
+{
+    const struct stream *stream = stream_of(conn);
+    struct reactor *reactor = conn->reactor;
+    bool is_alone = bytes == stream->view && len == stream->view_len;
+    return is_alone && bytes == reactor->input ? reactor_give_input(reactor) : NULL;
+}
+
 static void stream_rest(struct conn *conn, const char **bytes, size_t *len)
 {
     struct stream *stream = stream_of(conn);
@@ -602,6 +610,7 @@ static const struct conn_kind stream_kind = {
     .is_stream = true,
     .next_message = stream_next_message,
     .message_done = stream_message_done,
+    .give_input = stream_give_input,
     .rest = stream_rest,
     .queue = stream_queue,
     .flush = stream_flush,

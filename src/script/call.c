@@ -8,6 +8,7 @@
 
 #include "net/reactor.h"
 #include "script/fault.h"
+#include "script/gc.h"
 #include "script/lib_conn.h"
 #include "script/version.h"
 
@@ -262,6 +263,8 @@ bool call_run(struct call *call)
     vm->call = call->outer;
     if (status == LUA_OK) {
         vm_give_thread(vm, &thread);
+        if (vm->collected)
+            gc_pace(vm);
         return !call->failed;
     }
     bool has_text = lua_type(thread.L, -1) == LUA_TSTRING;

@@ -8,6 +8,7 @@
 #include <lauxlib.h>
 
 #include "net/reactor.h"
+#include "script/bytes.h"
 #include "script/call.h"
 #include "script/lib_conn.h"
 #include "script/services.h"
@@ -43,6 +44,13 @@ static int push_conn_bytes(lua_State *L, struct call *call)
 {
     push_conn(L, call);
     lua_pushlstring(L, call->bytes, call->len);
+    return 2;
+}
+
+static int push_message(lua_State *L, struct call *call)
+{
+    push_conn(L, call);
+    bytes_push(L, call->conn, call->bytes, call->len);
     return 2;
 }
 
@@ -165,7 +173,7 @@ static bool next_message(struct call *call)
 static void on_message(struct conn *conn, const char *bytes, size_t len)
 {
     run(&(struct call){.conn = conn,
-                       .push = push_conn_bytes,
+                       .push = push_message,
                        .take = take_reply,
                        .next = next_message,
                        .bytes = bytes,

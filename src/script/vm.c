@@ -10,7 +10,9 @@
 
 #include "base/log.h"
 #include "base/require.h"
+#include "script/bytes.h"
 #include "script/environment.h"
+#include "script/gc.h"
 #include "script/services.h"
 
 /* The first release without the crash bugs of concatenation and of emergency collection that
@@ -42,6 +44,7 @@ static void on_warning(void *owner, const char *message, int to_be_continued)
 
 static int open_state(lua_State *L)
 {
+    gc_open(L);
     environment_open_state(L);
     return 0;
 }
@@ -67,6 +70,8 @@ struct vm *vm_new(const struct vm_host *host, size_t memory_limit)
         vm_free(vm);
         return NULL;
     }
+    if (host->reactor)
+        bytes_open(vm);
     return vm;
 }
 

@@ -61,6 +61,9 @@ struct vm {
     struct list versions;        /* struct version that are not let go of yet */
     struct call *call;           /* the innermost that runs */
     struct budget budget;        /* CPU time; not started in a scratch state */
+    size_t string_lead;          /* see bytes.h; 0: everything is copied */
+    size_t live;                 /* bytes that the last collection left */
+    bool collected;              /* it has ended: gc_pace is due */
     bool logging;                /* inside on_log */
     const struct eval_ops *eval; /* who gets what is printed; NULL: the log */
     struct vm_thread pool[VM_POOL_MAX];

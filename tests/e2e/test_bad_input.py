@@ -735,6 +735,22 @@ class HookTimeout(BadInputTest):
             self.assertLess(time.monotonic() - start, 10 if is_sanitized() else 2)
         self.assertTrue(server.count_log("hook_timeout|stack overflow"))
 
+    def test_messages_that_came_together_have_their_time_each(self):
+        server = self.serve(
+            """return { framing = "line", hook_timeout = 0.2,
+              on_message = function(conn, text)
+                local clock, stop = os.clock, os.clock() + tonumber(text)
+                while clock() < stop do end
+                return text
+              end }"""
+        )
+        client = self.client(server.address)
+        together = b"0.12\n0\n" * 5
+        self.assertEqual(client.ask(together), together)
+        client.send(b"0.12\n0\n" + b"9\n" + b"0\n").half_close()
+        self.assertEqual(client.receive_all(), b"0.12\n0\n")
+        server.wait_log("hook_timeout")
+
     def test_loops(self):
         rows = ", ".join(f"{name} = function(conn) {code} end" for name, code in self.LOOPS.items())
         server = self.serve(

@@ -531,6 +531,39 @@ class Switch(FramingTest):
                     self.assertEqual(server.events(), ["end closed"])
 
 
+class LongMessages(NeapTest):
+    """What was received is a string of the script's, whatever its memory was before."""
+
+    def test_they_stay_as_they_came(self):
+        server = self.serve(
+            PRELUDE
+            + """
+            local kept = {}
+            return { on_message = function(conn, bytes)
+              kept[#kept + 1] = bytes
+              if bytes:find("\\n", -1, true) then
+                conn:send(table.concat(kept))
+                kept = {}
+              end
+            end }"""
+        )
+        clients = [self.client(server.address) for _ in range(3)]
+        for size in (65536, 69632, 69633, 52000, 300000):
+            for client in clients:
+                sent = b"".join(bytes([65 + i % 26]) * size for i in range(12)) + b"\n"
+                client.send(sent)
+                self.assertEqual(client.receive(len(sent)), sent)
+
+    def test_others_do_not_see_them(self):
+        server = self.serve(
+            "return { on_message = function(conn, bytes) conn.data.last = bytes; return bytes end }"
+        )
+        one, other = self.client(server.address), self.client(server.address)
+        for i in range(200):
+            self.assertEqual(one.ask(b"a" * 65536), b"a" * 65536)
+            self.assertEqual(other.ask(b"b" * (60000 + i)), b"b" * (60000 + i))
+
+
 class Custom(FramingTest):
     def answers(self, decode, data, options=""):
         """What happens to a client of such a decoder."""

@@ -458,6 +458,41 @@ START_TEST(random_reallocs_keep_contents_and_count)
 }
 END_TEST
 
+START_TEST(offered_memory_is_taken_by_the_first_block_of_its_length)
+{
+    char *offered = counted_malloc(ALLOC_LEAD + 1000);
+    alloc_offer(&alloc, offered, 1000);
+    char *shorter = take_bytes(999, 'a'), *taken = take_bytes(1000, 'b');
+    char *next = take_bytes(1000, 'c');
+    ck_assert_ptr_ne(shorter, offered + ALLOC_LEAD);
+    ck_assert_ptr_eq(taken, offered + ALLOC_LEAD);
+    ck_assert_ptr_ne(next, taken);
+    alloc_withdraw(&alloc);
+    assert_filled(taken, 1000, 'b');
+    ck_assert_uint_eq(alloc.used, 2999);
+    taken = alloc_realloc(&alloc, taken, 1000, 5000); /* it is a block like any other */
+    assert_filled(taken, 1000, 'b');
+    give_bytes(taken, 5000);
+    give_bytes(shorter, 999);
+    give_bytes(next, 1000);
+}
+END_TEST
+
+START_TEST(offered_memory_that_nobody_takes_is_freed)
+{
+    alloc_offer(&alloc, counted_malloc(ALLOC_LEAD + 1000), 1000);
+    alloc_withdraw(&alloc);
+    ck_assert_int_eq(memory.live, 0);
+    alloc_offer(&alloc, counted_malloc(ALLOC_LEAD + 1000), 1000);
+    alloc_offer(&alloc, counted_malloc(ALLOC_LEAD + 2000), 2000);
+    ck_assert_int_eq(memory.live, 1);
+    alloc_offer(&alloc, NULL, 3000);
+    ck_assert_int_eq(memory.live, 0);
+    alloc_offer(&alloc, counted_malloc(ALLOC_LEAD + 1000),
+                1000); /* teardown looks for it */
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("alloc");
@@ -484,6 +519,8 @@ int main(void)
     tcase_add_test(tcase, a_large_block_shrinks_to_a_small_one_without_memory);
     tcase_add_test(tcase, an_adopted_block_does_not_hide_the_room_of_the_chunk);
     tcase_add_test(tcase, a_block_can_keep_its_length_without_memory);
+    tcase_add_test(tcase, offered_memory_is_taken_by_the_first_block_of_its_length);
+    tcase_add_test(tcase, offered_memory_that_nobody_takes_is_freed);
     tcase_add_test(tcase, a_large_block_shrinks_to_a_large_one_without_memory);
 #ifdef ALLOC_ASAN
     tcase_add_test(tcase, the_sanitizer_sees_freed_blocks_and_their_ends);
