@@ -394,6 +394,15 @@ static int queue(struct conn *conn, const struct iovec *pieces, size_t count, si
     return 1;
 }
 
+/* What the framing puts around a message of that length; nothing around a datagram. */
+static int envelope(const struct conn *conn, size_t len, struct codec_envelope *out)
+{
+    if (conn->kind->is_stream)
+        return codec_encode(&conn->framing->codec, len, out);
+    out->head_len = out->tail_len = 0;
+    return 0;
+}
+
 int conn_write(struct conn *conn, const struct conn_message *message)
 {
     if (!conn_is_open(conn))
@@ -405,23 +414,36 @@ int conn_send(struct conn *conn, struct conn_message *message)
 {
     if (!conn_is_open(conn))
         return -EPIPE;
-    const struct codec *codec = &conn_framing(conn)->codec;
-    if (codec->send_raw || !conn->kind->is_stream)
-        return conn_write(conn, message);
-    struct codec_envelope envelope;
-    int failed = codec_encode(codec, message->len, &envelope);
+    struct codec_envelope around;
+    int failed = envelope(conn, message->len, &around);
     if (failed)
         return failed;
     struct iovec *pieces = message->pieces + 1;
     size_t count = message->count;
     REQUIRE(count <= CONN_PIECES_MAX);
-    if (envelope.tail_len)
-        pieces[count++] = (struct iovec){(void *)envelope.tail, envelope.tail_len};
-    if (envelope.head_len) {
-        *--pieces = (struct iovec){envelope.head, envelope.head_len};
+    if (around.tail_len)
+        pieces[count++] = (struct iovec){(void *)around.tail, around.tail_len};
+    if (around.head_len) {
+        *--pieces = (struct iovec){around.head, around.head_len};
         count++;
     }
-    return queue(conn, pieces, count, envelope.head_len + message->len + envelope.tail_len);
+    return queue(conn, pieces, count, around.head_len + message->len + around.tail_len);
+}
+
+int conn_send_one(struct conn *conn, const char *bytes, size_t len)
+{
+    if (!conn_is_open(conn))
+        return -EPIPE;
+    struct codec_envelope around;
+    int failed = envelope(conn, len, &around);
+    if (failed)
+        return failed;
+    struct iovec pieces[] = {{around.head, around.head_len},
+                             {(void *)bytes, len},
+                             {(void *)around.tail, around.tail_len}};
+    size_t from = around.head_len ? 0 : 1, count = around.tail_len ? 3 : 2;
+    return queue(conn, pieces + from, count - from,
+                 around.head_len + len + around.tail_len);
 }
 
 size_t conn_pending(const struct conn *conn)

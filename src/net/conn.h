@@ -184,6 +184,7 @@ struct conn_message {
  * -ENOBUFS (over max_output, nothing queued; with OVERFLOW_CLOSE the connection ends),
  * -EMSGSIZE (the framing cannot carry that length), -ENOMEM. Calls no hook. */
 MUST_CHECK int conn_send(struct conn *conn, struct conn_message *message);
+MUST_CHECK int conn_send_one(struct conn *conn, const char *bytes, size_t len);
 MUST_CHECK int conn_write(struct conn *conn, const struct conn_message *message);
 
 /* Flush, close the sending side, discard what still comes, at most for `linger`. The first

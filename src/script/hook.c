@@ -91,7 +91,9 @@ static int l_send_reply(lua_State *L)
 static const char *send_reply(lua_State *L, struct call *call, int *sent)
 {
     if (!lib_conn_encodes(call->conn)) {
-        *sent = lib_conn_send(L, call->conn, CALL_RESULT, CALL_RESULT);
+        size_t len;
+        const char *reply = lua_tolstring(L, CALL_RESULT, &len);
+        *sent = conn_send_one(call->conn, reply, len);
         return NULL;
     }
     lua_settop(L, CALL_RESULT);
