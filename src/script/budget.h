@@ -24,6 +24,9 @@
 
 #define BUDGET_PLACE_MAX 160
 
+/* What is raised in a run that is over. */
+extern const char budget_over_text[];
+
 struct budget {
     timer_t timer;
     bool started;
@@ -71,10 +74,5 @@ void budget_return(struct budget *budget, lua_State *L);
 
 /* The run has ended by force: what follows (on_error) has a budget of its own. */
 void budget_renew(struct budget *budget, lua_State *L);
-
-/* Puts wrappers around resume, wrap and close into the coroutine table at the top, and around
- * xpcall into the globals at `globals`: they note which coroutine runs and raise again. Raises:
- * on memory. */
-void budget_wrap(lua_State *L, int globals);
 
 #endif

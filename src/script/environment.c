@@ -8,6 +8,7 @@
 
 #include "base/macros.h"
 #include "script/call.h"
+#include "script/coroutine.h"
 #include "script/lib_conn.h"
 #include "script/lib_neap.h"
 #include "script/record.h"
@@ -241,7 +242,7 @@ static void push_library(lua_State *L, int globals, const char *name)
     lua_setfield(L, -2, "yield");
     lua_pushcfunction(L, l_isyieldable);
     lua_setfield(L, -2, "isyieldable");
-    budget_wrap(L, globals);
+    coroutine_wrap(L, globals);
 }
 
 void environment_push(lua_State *L, struct version *version)

@@ -64,6 +64,9 @@ struct vm {
     size_t string_lead;          /* see bytes.h; 0: everything is copied */
     size_t live;                 /* bytes that the last collection left */
     bool collected;              /* it has ended: gc_pace is due */
+    bool wait_begun;             /* what yields now waits for something of neap's */
+    bool waits_inside;           /* coroutines of scripts have waited */
+    unsigned blocked;            /* resumes under way that a wait cannot pass through */
     bool logging;                /* inside on_log */
     const struct eval_ops *eval; /* who gets what is printed; NULL: the log */
     struct vm_thread pool[VM_POOL_MAX];
