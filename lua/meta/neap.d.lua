@@ -521,6 +521,18 @@ function neap.now() end
 ---@return number seconds
 function neap.time() end
 
+--- Waits. Only the next event of the hook's own connection waits with it; what was sent leaves
+--- before. Input is read ahead, up to 64 KiB, and stays in order. In `pcall`, iterators,
+--- metamethods, `<close>` and coroutines of the script it works; a function that C code calls (of
+--- `string.gsub`, `table.sort`, `load`, `require`; `__tostring`) cannot wait, nor can `on_accept`,
+--- `on_log`, a framing function or a script that loads: there it raises. `hook_timeout` counts from
+--- one wait to the next.
+---@param seconds number 0 to 1e9; whole milliseconds count.
+---@return true|nil slept nil: the connection was closed meanwhile, or before.
+---@return "closed"|nil message
+---@return "ECLOSED"|nil code
+function neap.sleep(seconds) end
+
 --- Calls `fn` once, after so many seconds. While the script loads, they count from when it serves.
 ---@param seconds number 0 to 1e9; whole milliseconds count.
 ---@param fn fun()

@@ -154,17 +154,22 @@ static bool deliver_timer(struct conn *conn)
     return true;
 }
 
-static void deliver_idle(struct conn *conn)
+void conn_answer_idle(struct conn *conn, bool keep)
 {
-    uint64_t now_ms = reactor_now_ms(conn->reactor);
-    double seconds = (double)(now_ms - conn->active_ms) / 1e3;
-    conn->idle_due = false;
-    bool keep =
-        (conn->service->hooks & HOOK_IDLE) && conn->service->ops->on_idle(conn, seconds);
     if (keep)
-        conn->active_ms = now_ms;
+        conn->active_ms = reactor_now_ms(conn->reactor);
     else
         conn_end(conn, REASON_IDLE, NULL);
+}
+
+static void deliver_idle(struct conn *conn)
+{
+    uint64_t idle_ms = reactor_now_ms(conn->reactor) - conn->active_ms;
+    conn->idle_due = false;
+    if (conn->service->hooks & HOOK_IDLE)
+        conn->service->ops->on_idle(conn, (double)idle_ms / 1e3);
+    else
+        conn_answer_idle(conn, false);
 }
 
 static bool take_message(struct conn *conn, const char **bytes, size_t *len)
@@ -220,9 +225,12 @@ static void deliver_closing(struct conn *conn)
     /* Cleared first, so that a close() inside the hook is the end of it and send still works. */
     conn->ending = false;
     /* Without sessions there is no connection, and so no end of one. */
-    if ((conn->service->hooks & HOOK_CLOSING) && conn->connected)
+    if ((conn->service->hooks & HOOK_CLOSING) && conn->connected && !conn->closing_told) {
+        conn->closing_told = true;
         conn->service->ops->on_closing(conn, reason, conn->detail);
-    conn_close(conn, reason, NULL);
+    }
+    if (!conn->waiter) /* else it is closed when the hook has returned */
+        conn_close(conn, reason, NULL);
 }
 
 static void deliver_disconnect(struct conn *conn)
@@ -248,6 +256,8 @@ char *conn_give_input(struct conn *conn, const char *bytes, size_t len)
  * between them; false when nothing is due. */
 static bool deliver_next(struct conn *conn)
 {
+    if (conn->waiter)
+        return conn->service->ops->on_wake(conn);
     if (conn->state != CONN_OPEN)
         return false;
     if (conn->connect_due) {
@@ -319,6 +329,17 @@ bool conn_next_message(struct conn *conn, const char **bytes, size_t *len)
            keeps_its_turn(conn->reactor) && take_message(conn, bytes, len);
 }
 
+void conn_set_waiter(struct conn *conn, void *waiter)
+{
+    conn->waiter = waiter;
+    if (conn->state != CONN_OPEN)
+        return;
+    conn->message_ms = 0; /* as in hold_back */
+    if (!waiter)          /* a hook that waits is no idle connection */
+        conn->active_ms = reactor_now_ms(conn->reactor);
+    conn_arm(conn);
+}
+
 void conn_pump(struct conn *conn)
 {
     struct reactor *reactor = conn->reactor;
@@ -329,16 +350,18 @@ void conn_pump(struct conn *conn)
     conn->backlog = deliver_some(conn);
     if (conn->state != CONN_CLOSED)
         conn->kind->settle(conn);
-    if (conn->state == CONN_CLOSED)
+    bool is_due = conn->drain_due || conn->ending || conn->state == CONN_CLOSED;
+    if (conn->state == CONN_CLOSED && !conn->waiter)
         deliver_disconnect(conn);
-    else if (conn->backlog || conn->drain_due || conn->ending)
+    else if (conn->backlog || (is_due && !conn->waiter))
         reactor_make_ready(reactor, conn);
     reactor->current = NULL;
 }
 
 bool conn_may_deliver(const struct conn *conn)
 {
-    return !conn->paused && conn_pending(conn) <= conn->options->high_water;
+    return !conn->paused && !conn->waiter &&
+           conn_pending(conn) <= conn->options->high_water;
 }
 
 void conn_check_drain(struct conn *conn)
@@ -461,6 +484,8 @@ void conn_set_state(struct conn *conn, enum conn_state state)
     conn->message_ms = 0;
     /* Never delivered from here on; left due, it would keep the loop from blocking. */
     conn->want_drain = conn->drain_due = false;
+    if (conn->waiter)
+        reactor_make_ready(conn->reactor, conn);
     if (state != CONN_CLOSED)
         return;
     wheel_stop(&conn->reactor->wheel, &conn->clock);

@@ -89,17 +89,20 @@ enum conn_hook {
 };
 
 /* The hooks, as the layer above gives them. Each may send, close and abort any connection; none
- * may free one. They are called in the order shown above, never nested. */
+ * may free one. They are called in the order shown above, never nested. One that wants to wait
+ * sets conn->waiter: nothing else is called from then on but on_wake, until it is NULL again. */
 struct conn_ops {
     void (*on_connect)(struct conn *conn);
     void (*on_message)(struct conn *conn, const char *bytes, size_t len);
     void (*on_eof)(struct conn *conn, const char *rest, size_t len);
-    bool (*on_idle)(struct conn *conn, double seconds); /* true: keep it open */
+    void (*on_idle)(struct conn *conn, double seconds); /* conn_answer_idle follows */
     void (*on_timer)(struct conn *conn, const char *name, size_t len);
     void (*on_drain)(struct conn *conn);
     void (*on_closing)(struct conn *conn, enum conn_reason reason, const char *detail);
     /* Exactly once for each on_connect, or where there was none to call; last of all. */
     void (*on_disconnect)(struct conn *conn, enum conn_reason reason, const char *detail);
+    /* No hook: something has happened while a hook waits. True: the hook went on. */
+    bool (*on_wake)(struct conn *conn);
     /* No hook: its handle has gone stale, what is kept for it can be dropped. Once for each. */
     void (*on_gone)(struct conn *conn);
 };
@@ -128,6 +131,7 @@ struct conn {
     struct conn_options *own; /* all of them, when it has set some for itself; else NULL */
     uint32_t own_mask;        /* which it has set, by position in struct conn_options */
     int data_ref;             /* the layer above's: conn.data */
+    void *waiter;             /* the layer above's: the hook that waits, or NULL */
     struct framing *framing;  /* the service's when it was opened, or set since */
     unsigned version;         /* of the service, when it was opened */
 
@@ -150,6 +154,7 @@ struct conn {
     uint8_t transport;
     bool connect_due, connected; /* on_connect is still to be called; was called */
     bool ending;                 /* neap is about to close it: on_closing is due */
+    bool closing_told;           /* on_closing was called */
     bool idle_due, drain_due;
     bool want_drain; /* send said "full" */
     bool eof, eof_done;
@@ -289,13 +294,19 @@ bool conn_next_message(struct conn *conn, const char **bytes, size_t *len);
  * are its content from reactor->lead on, and one byte follows. NULL: there is no such memory. */
 char *conn_give_input(struct conn *conn, const char *bytes, size_t len);
 
+/* A hook begins to wait, or has returned (NULL). */
+void conn_set_waiter(struct conn *conn, void *waiter);
+
+/* What on_idle came to: keep it open, or end it. */
+void conn_answer_idle(struct conn *conn, bool keep);
+
 /* Calls every hook that is due, then settles. Not from inside a hook. */
 void conn_pump(struct conn *conn);
 
 /* The only place where the state changes. */
 void conn_set_state(struct conn *conn, enum conn_state state);
 
-/* True when a message may be delivered: not paused, not over high_water. */
+/* True when a message may be delivered: not paused, no hook waits, not over high_water. */
 bool conn_may_deliver(const struct conn *conn);
 
 /* Notes that the queue fell below the low mark, if somebody waits for that. */

@@ -294,7 +294,7 @@ static void peer_flush(struct conn *conn)
 static bool peer_next_message(struct conn *conn, const char **bytes, size_t *len)
 {
     struct peer *peer = peer_of(conn);
-    if (conn->paused)
+    if (conn->paused || conn->waiter)
         return false;
     struct list *first = list_first(&peer->kept);
     if (first) {
@@ -348,6 +348,8 @@ static void keep_now(struct peer *peer)
 static void peer_settle(struct conn *conn)
 {
     struct peer *peer = peer_of(conn);
+    if (peer->single && !conn->waiter)
+        conn_close(conn, REASON_CLOSED, NULL);
     if (peer->has_now && conn->state == CONN_OPEN)
         keep_now(peer);
     if (conn->state == CONN_FLUSHING)
@@ -585,10 +587,6 @@ static void take_datagram(struct dgram *dgram, unsigned i, size_t len)
     peer->has_now = true;
     conn->received += len;
     conn->active_ms = reactor_now_ms(reactor);
-    conn_pump(conn);
-    if (!peer->single)
-        return;
-    conn_close(conn, REASON_CLOSED, NULL);
     conn_pump(conn);
 }
 

@@ -405,7 +405,8 @@ static bool wants_input(struct stream *stream)
         return false;
     if (conn->state != CONN_OPEN || conn_may_deliver(conn))
         return true;
-    return conn->paused && !buf_len(&stream->out) && buf_len(&stream->in) < READ_AHEAD_LEN;
+    return (conn->paused || conn->waiter) && !buf_len(&stream->out) &&
+           buf_len(&stream->in) < READ_AHEAD_LEN;
 }
 
 static void watch(struct stream *stream)

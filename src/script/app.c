@@ -74,7 +74,7 @@ static const char *elsewhere(const char *key, unsigned scope)
 {
     if (strcmp(key, "on_session") == 0 || strcmp(key, "max_waiting") == 0 ||
         strcmp(key, "max_read") == 0)
-        return "; hooks that wait are not there yet";
+        return "; sessions and reading are not there yet";
     if (scope == OF_SERVICE && option_find(key, 1U << OPTION_APP))
         return "; it stands beside 'services', not in one of them";
     if (scope == OF_APP && option_find(key, 1U << OPTION_CONN | 1U << OPTION_SERVICE))

@@ -6,10 +6,12 @@
 
 #include <lauxlib.h>
 
+#include "net/conn.h"
 #include "net/reactor.h"
 #include "script/fault.h"
 #include "script/gc.h"
 #include "script/lib_conn.h"
+#include "script/run.h"
 #include "script/version.h"
 
 /* More levels than this are a recursion: luaL_traceback counts them all, each time from the top,
@@ -83,10 +85,11 @@ static int on_raise(lua_State *L)
 
 const char call_raised[] = "raised";
 
+/* The call's place changes when it waits, its run's does not. */
 static struct call *call_of(lua_KContext context)
 {
     /* NOLINTNEXTLINE(performance-no-int-to-ptr): what a KContext is for */
-    return (struct call *)context;
+    return ((struct run *)context)->call;
 }
 
 static void make_raised(lua_State *L)
@@ -126,7 +129,7 @@ static int run_on_error(lua_State *L, struct call *call, int function)
     lua_rawgeti(L, LUA_REGISTRYINDEX, function);
     lib_conn_push(L, call->conn);
     lua_pushvalue(L, raised);
-    lua_KContext context = (lua_KContext)call;
+    lua_KContext context = (lua_KContext)call->run;
     int status = lua_pcallk(L, 2, 1, raised + 1, context, finish_on_error);
     return finish_on_error(L, status, context);
 }
@@ -167,7 +170,7 @@ static int finish(lua_State *L, int status, lua_KContext context)
 }
 
 /* Each call has a budget of its own, and one that took long is told of before the next. */
-static bool goes_on(lua_State *L, struct call *call)
+static bool is_repeated(lua_State *L, struct call *call)
 {
     bool may = call->next && !call->failed && !call->outer;
     if (!may || !budget_next(&call->vm->budget) || !call->next(call))
@@ -179,14 +182,15 @@ static bool goes_on(lua_State *L, struct call *call)
 
 static int trampoline(lua_State *L)
 {
-    struct call *call = lua_touserdata(L, 1);
-    lua_KContext context = (lua_KContext)call;
+    struct run *run = lua_touserdata(L, 1);
+    struct call *call = run->call;
+    lua_KContext context = (lua_KContext)run;
     lua_pushcfunction(L, on_raise);
     do {
         int arguments = call->push(L, call);
         int status = lua_pcallk(L, arguments, LUA_MULTRET, CALL_HANDLER, context, finish);
         finish(L, status, context);
-    } while (goes_on(L, call));
+    } while (is_repeated(L, call));
     return 0;
 }
 
@@ -214,22 +218,48 @@ static void tell_slow(const struct call *call)
         reactor_count(vm->host.reactor, COUNTER_HOOK_SLOW, 1, call->conn, place);
 }
 
-/* The budget is that of the outermost: what it calls in between is its own affair. */
-static int enter(struct vm *vm, struct call *call)
+/* ---- Ways in ---- */
+
+/* With the trampoline and its argument on the stack. */
+static int begin(lua_State *L)
 {
     int count;
+    return lua_resume(L, NULL, 1, &count);
+}
+
+static int go_on(lua_State *L)
+{
+    int count;
+    return lua_resume(L, NULL, 0, &count);
+}
+
+/* Its <close> variables run; not LUA_OK in any case, so that nobody takes it for returned. */
+static int end_thread(lua_State *L)
+{
+    (void)lua_resetthread(L);
+    return LUA_ERRRUN;
+}
+
+/* The budget is that of the outermost: what it calls in between is its own affair. */
+static int enter(struct run *run, int (*way)(lua_State *L))
+{
+    struct vm *vm = run->vm;
+    struct call *call = run->call;
     lua_State *outer = vm->budget.running;
     if (outer)
-        vm->budget.running = call->thread;
+        vm->budget.running = run->L;
     else
-        budget_enter(&vm->budget, call->thread);
+        budget_enter(&vm->budget, run->L);
     vm->budget.unlimited = call->version && call->version->state == VERSION_LOADING;
-    int status = lua_resume(call->thread, NULL, 1, &count);
+    call->outer = vm->call;
+    vm->call = call;
+    int status = way(run->L);
+    vm->call = call->outer;
     if (outer) {
         budget_return(&vm->budget, outer);
         return status;
     }
-    budget_leave(&vm->budget, call->thread);
+    budget_leave(&vm->budget, run->L);
     if (vm->host.reactor && budget_has_ticked(&vm->budget))
         vm->host.reactor->slow = true;
     if (vm->budget.place[0])
@@ -242,33 +272,88 @@ struct version *call_version(const struct vm *vm)
     return vm->call ? vm->call->version : vm->version;
 }
 
-bool call_run(struct call *call)
+/* The caller goes on without it; its version stays as long as it does. */
+static void park(struct run *run)
+{
+    run->vm->wait_begun = false;
+    if (run->call == &run->parked)
+        return;
+    run->parked = *run->call;
+    run->call = &run->parked;
+    run->call->version->waits++;
+    if (run->call->conn)
+        conn_set_waiter(run->call->conn, run);
+}
+
+/* What came of entering it. */
+static enum call_result leave(struct run *run, int status)
+{
+    struct vm *vm = run->vm;
+    struct call *call = run->call;
+    if (status == LUA_YIELD) {
+        park(run);
+        return CALL_WAITS;
+    }
+    if (status != LUA_OK) {
+        bool has_text = lua_type(run->L, -1) == LUA_TSTRING;
+        fail_outside(call, has_text ? lua_tostring(run->L, -1) : "unknown error");
+    }
+    if (vm->collected)
+        gc_pace(vm);
+    return call->failed ? CALL_FAILED : CALL_OK;
+}
+
+static void give_back(struct run *run, int status)
+{
+    if (status == LUA_OK)
+        run_give(run);
+    else
+        run_drop(run);
+}
+
+enum call_result call_run(struct call *call)
 {
     struct vm *vm = call->vm;
-    struct vm_thread thread;
     if (!call->version)
         call->version = call->service ? call->service->version : vm->version;
-    if (!vm_take_thread(vm, &thread)) {
+    struct run *run = run_take(vm);
+    if (!run) {
         fail_outside(call, "not enough memory");
-        return false;
+        return CALL_FAILED;
     }
-    call->thread = thread.L;
-    call->outer = vm->call;
-    vm->call = call;
+    call->run = run;
+    run->call = call;
     if (call->version)
         call->version->calls++;
-    lua_pushcfunction(thread.L, trampoline);
-    lua_pushlightuserdata(thread.L, call);
-    int status = enter(vm, call);
-    vm->call = call->outer;
-    if (status == LUA_OK) {
-        vm_give_thread(vm, &thread);
-        if (vm->collected)
-            gc_pace(vm);
-        return !call->failed;
-    }
-    bool has_text = lua_type(thread.L, -1) == LUA_TSTRING;
-    fail_outside(call, has_text ? lua_tostring(thread.L, -1) : "unknown error");
-    vm_drop_thread(vm, &thread);
-    return false;
+    lua_pushcfunction(run->L, trampoline);
+    lua_pushlightuserdata(run->L, run);
+    int status = enter(run, begin);
+    enum call_result result = leave(run, status);
+    if (result != CALL_WAITS)
+        give_back(run, status);
+    return result;
+}
+
+/* A call that has waited is over; its coroutine is as `status` says. */
+static void finish_parked(struct run *run, int status)
+{
+    struct call call = run->parked;
+    give_back(run, status);
+    if (call.conn)
+        conn_set_waiter(call.conn, NULL);
+    call.done(&call);
+    version_unwait(call.version);
+}
+
+void call_resume(struct run *run)
+{
+    int status = enter(run, go_on);
+    if (leave(run, status) != CALL_WAITS)
+        finish_parked(run, status);
+}
+
+void call_cancel(struct run *run)
+{
+    run->call->failed = true;
+    finish_parked(run, enter(run, end_thread));
 }

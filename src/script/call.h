@@ -21,6 +21,7 @@
 #include "script/vm.h"
 
 struct conn;
+struct run;
 struct script_service;
 struct version;
 
@@ -55,21 +56,39 @@ struct call {
     void *result;
     int function; /* a registry reference */
 
-    bool quiet;  /* errors are the caller's to tell: see `error` */
-    char *error; /* quiet: message and traceback, to be freed by the caller */
+    /* A call that has waited is over; failed and keep are set. What was on its caller's stack is
+     * gone. NULL: it cannot wait. Frees call->error. */
+    void (*done)(struct call *call);
+
+    bool outlives; /* it may go on when its version has ended */
+    bool quiet;    /* errors are the caller's to tell: see `error` */
+    char *error;   /* quiet: message and traceback, to be freed by the caller */
 
     /* Set by call_run. */
     bool failed;
-    bool keep; /* on_error said "keep" */
-    lua_State *thread;
+    bool keep;   /* on_error said "keep" */
+    bool answer; /* of on_idle: keep it */
+    struct run *run;
     struct call *outer;
+};
+
+enum call_result {
+    CALL_OK,
+    CALL_FAILED, /* it was reported; what follows (closing the connection) is the caller's, unless
+                    call->keep */
+    CALL_WAITS, /* call->done will be called with a copy of it, when it is over */
 };
 
 /* The version whose code runs now, or else the one that serves; NULL before the first. */
 struct version *call_version(const struct vm *vm);
 
-/* Runs it to its end. False: it failed, was reported, and what follows (closing the
- * connection) is the caller's, unless call->keep. */
-bool call_run(struct call *call);
+/* Runs it to its end, or to its first wait. */
+enum call_result call_run(struct call *call);
+
+/* Goes on with one that waited, to its end or its next wait. */
+void call_resume(struct run *run);
+
+/* Ends one that waits: its <close> variables run, nothing else of it. */
+void call_cancel(struct run *run);
 
 #endif

@@ -13,6 +13,7 @@
 #include "script/lib_neap.h"
 #include "script/record.h"
 #include "script/require.h"
+#include "script/run.h"
 #include "script/source.h"
 #include "script/version.h"
 #include "script/vm.h"
@@ -128,7 +129,7 @@ static int l_collectgarbage(lua_State *L)
 static int l_yield(lua_State *L)
 {
     struct vm *vm = vm_of(L);
-    if (vm->call && vm->call->thread == L)
+    if (vm->call && vm->call->run->L == L)
         return luaL_error(L, "attempt to yield from outside a coroutine");
     return lua_yield(L, lua_gettop(L));
 }
@@ -138,7 +139,7 @@ static int l_isyieldable(lua_State *L)
     const struct vm *vm = vm_of(L);
     lua_State *co = lua_isnone(L, 1) ? L : lua_tothread(L, 1);
     luaL_argexpected(L, co, 1, "coroutine");
-    bool is_hook = vm->call && vm->call->thread == co;
+    bool is_hook = vm->call && vm->call->run->L == co;
     lua_pushboolean(L, !is_hook && lua_isyieldable(co));
     return 1;
 }

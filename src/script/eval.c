@@ -100,7 +100,7 @@ bool eval_run(struct vm *vm, const char *code, size_t len, const struct eval_ops
                         .argument = ops,
                         .quiet = true};
     vm->eval = ops;
-    bool ok = call_run(&call);
+    bool ok = call_run(&call) == CALL_OK;
     vm->eval = NULL;
     *error = call.error;
     return ok;

@@ -186,7 +186,7 @@ static int decode_custom(void *context, const char *bytes, size_t len,
                         .result = frame,
                         .number = CODEC_MORE,
                         .function = framing->decode};
-    bool ok = call_run(&call);
+    bool ok = call_run(&call) == CALL_OK;
     if (!ok && conn)
         conn_end(conn, REASON_ERROR, call.error);
     free(call.error);

@@ -11,9 +11,11 @@
 #include "script/bytes.h"
 #include "script/call.h"
 #include "script/lib_conn.h"
+#include "script/run.h"
 #include "script/services.h"
 #include "script/version.h"
 #include "script/vm.h"
+#include "script/wait.h"
 
 const struct hook_row hook_rows[ON_COUNT] = {
     [ON_START] = {"on_start", true, false, 0},
@@ -133,7 +135,7 @@ static const char *take_reply(lua_State *L, struct call *call)
 static const char *take_keep(lua_State *L, struct call *call)
 {
     if (lua_type(L, CALL_RESULT) == LUA_TSTRING)
-        *(bool *)call->result = strcmp(lua_tostring(L, CALL_RESULT), "keep") == 0;
+        call->answer = strcmp(lua_tostring(L, CALL_RESULT), "keep") == 0;
     return NULL;
 }
 
@@ -148,6 +150,28 @@ static const char *take_accept(lua_State *L, struct call *call)
 /* ---- Calling ---- */
 
 /* An error concerns this connection alone: it is closed, unless on_error keeps it. */
+static void hook_done(struct call *call)
+{
+    if (call->failed && !call->keep)
+        conn_end(call->conn, REASON_ERROR, call->error);
+    free(call->error);
+}
+
+static void idle_done(struct call *call)
+{
+    if (!call->failed || call->keep)
+        conn_answer_idle(call->conn, call->answer);
+    hook_done(call);
+}
+
+/* It has waited: who called it has gone on without closing. */
+static void closing_done(struct call *call)
+{
+    enum conn_reason reason = call->conn->reason;
+    hook_done(call);
+    conn_close(call->conn, reason, NULL);
+}
+
 static void run(struct call *call, enum hook hook)
 {
     struct script_service *service = service_of(call->conn);
@@ -157,9 +181,10 @@ static void run(struct call *call, enum hook hook)
     call->vm = service->version->vm;
     call->what = hook_rows[hook].name;
     call->service = service;
-    if (!call_run(call) && !call->keep)
-        conn_end(call->conn, REASON_ERROR, call->error);
-    free(call->error);
+    if (!call->done)
+        call->done = hook_done;
+    if (call_run(call) != CALL_WAITS)
+        call->done(call);
 }
 
 static void on_connect(struct conn *conn)
@@ -193,16 +218,14 @@ static void on_eof(struct conn *conn, const char *rest, size_t len)
         ON_EOF);
 }
 
-static bool on_idle(struct conn *conn, double seconds)
+static void on_idle(struct conn *conn, double seconds)
 {
-    bool keep = false;
     run(&(struct call){.conn = conn,
                        .push = push_conn_number,
                        .take = take_keep,
-                       .number = seconds,
-                       .result = &keep},
+                       .done = idle_done,
+                       .number = seconds},
         ON_IDLE);
-    return keep;
 }
 
 static void on_timer(struct conn *conn, const char *name, size_t len)
@@ -225,6 +248,7 @@ static void on_closing(struct conn *conn, enum conn_reason reason, const char *d
     run(&(struct call){.conn = conn,
                        .push = push_conn_reason,
                        .take = take_reply,
+                       .done = closing_done,
                        .number = reason,
                        .bytes = detail},
         ON_CLOSING);
@@ -253,6 +277,7 @@ const struct conn_ops hook_ops = {
     .on_drain = on_drain,
     .on_closing = on_closing,
     .on_disconnect = on_disconnect,
+    .on_wake = wait_look,
     .on_gone = on_gone,
 };
 
@@ -268,6 +293,11 @@ static int push_start(lua_State *L, struct call *call)
     return 1;
 }
 
+static void free_error(struct call *call)
+{
+    free(call->error);
+}
+
 bool hook_start(struct version *version, unsigned previous, char **error)
 {
     *error = NULL;
@@ -279,10 +309,14 @@ bool hook_start(struct version *version, unsigned previous, char **error)
                         .push = push_start,
                         .number = previous,
                         .function = version->hooks[ON_START],
+                        .done = free_error,
                         .quiet = true};
-    bool ok = call_run(&call);
-    *error = call.error;
-    return ok;
+    enum call_result result = call_run(&call);
+    if (result == CALL_WAITS) /* what goes wrong from here on is for the log */
+        call.run->call->quiet = false;
+    else
+        *error = call.error;
+    return result != CALL_FAILED;
 }
 
 void hook_stop(struct version *version, const char *reason)
@@ -294,9 +328,11 @@ void hook_stop(struct version *version, const char *reason)
                         .what = "on_stop",
                         .push = push_text,
                         .function = version->hooks[ON_STOP],
+                        .done = free_error,
+                        .outlives = true,
                         .bytes = reason};
-    call_run(&call);
-    free(call.error);
+    if (call_run(&call) != CALL_WAITS)
+        free_error(&call);
 }
 
 struct accept_peer {

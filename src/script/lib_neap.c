@@ -15,6 +15,7 @@
 #include "script/source.h"
 #include "script/version.h"
 #include "script/vm.h"
+#include "script/wait.h"
 
 static int l_now(lua_State *L)
 {
@@ -76,7 +77,8 @@ static const luaL_Reg functions[] = {
     {"now", l_now},     {"time", l_time},
     {"stop", l_stop},   {"connections", l_connections},
     {"after", l_after}, {"every", l_every},
-    {"keep", l_keep},   {NULL, NULL},
+    {"keep", l_keep},   {"sleep", l_sleep},
+    {NULL, NULL},
 };
 
 void lib_neap_open_state(lua_State *L)

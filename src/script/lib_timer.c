@@ -61,6 +61,17 @@ static void set_next(struct script_timer *timer, uint64_t now_ms)
     wheel_start(&reactor_of(timer)->wheel, &timer->wheel, timer->due_ms);
 }
 
+static void timer_done(struct call *call)
+{
+    struct script_timer *timer = (struct script_timer *)call->argument;
+    free(call->error);
+    timer->running = false;
+    if (timer->every_ms)
+        set_next(timer, reactor_now_ms(reactor_of(timer)));
+    else
+        forget(timer);
+}
+
 static void on_due(struct wheel_timer *wheel)
 {
     struct script_timer *timer = container_of(wheel, struct script_timer, wheel);
@@ -70,17 +81,13 @@ static void on_due(struct wheel_timer *wheel)
                         .version = timer->version,
                         .what = "timer",
                         .push = push_timer,
+                        .done = timer_done,
                         .argument = timer,
                         .number = (double)(now_ms - timer->last_ms) / 1e3};
     timer->last_ms = now_ms;
     timer->running = true;
-    call_run(&call);
-    free(call.error);
-    timer->running = false;
-    if (timer->every_ms)
-        set_next(timer, now_ms);
-    else
-        forget(timer);
+    if (call_run(&call) != CALL_WAITS)
+        timer_done(&call);
 }
 
 static void start(struct script_timer *timer)

@@ -117,7 +117,7 @@ static bool ask_on_log(struct vm *vm, const struct log_record *record)
                         .result = &logged,
                         .function = version->hooks[ON_LOG]};
     vm->logging = true;
-    bool ok = call_run(&call);
+    bool ok = call_run(&call) == CALL_OK;
     vm->logging = false;
     free(call.error);
     if (logged.line)

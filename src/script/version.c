@@ -17,6 +17,7 @@
 #include "script/services.h"
 #include "script/source.h"
 #include "script/vm.h"
+#include "script/wait.h"
 
 /* How many instructions pass between two looks at the clock while a script loads. */
 #define LOAD_HOOK_COUNT 10000
@@ -178,10 +179,8 @@ struct version *version_load(struct vm *vm, struct source *source, unsigned numb
                         .take = take_app,
                         .result = version,
                         .quiet = true};
-    bool ok = call_run(&call);
+    bool ok = call_run(&call) == CALL_OK;
     vm->alloc.limit = limit;
-    if (ok && call.thread)
-        lua_sethook(call.thread, NULL, 0, 0);
     version->state = VERSION_STARTING;
     if (ok && services_prepare(version) == 0)
         return version;
@@ -214,7 +213,7 @@ void version_withdraw(struct version *candidate)
 {
     services_return(candidate);
     hook_stop(candidate, "reload");
-    version_free(candidate);
+    (void)version_retire(candidate);
 }
 
 struct service *version_aside(struct version *candidate, const char *name)
@@ -254,12 +253,18 @@ static void let_go(struct version *version)
     unref(L, &version->self);
 }
 
+static void let_go_if_free(struct version *version)
+{
+    if (version->state == VERSION_RETIRED && !version->holds && !version->waits)
+        let_go(version);
+}
+
 size_t version_retire(struct version *version)
 {
+    wait_end_all(version);
     size_t ended = lib_timer_stop_all(version);
     version->state = VERSION_RETIRED;
-    if (version->holds == 0)
-        let_go(version);
+    let_go_if_free(version);
     return ended;
 }
 
@@ -269,6 +274,7 @@ void version_free(struct version *version)
         return;
     if (version->vm->version == version)
         version->vm->version = NULL;
+    wait_end_all(version);
     lib_timer_stop_all(version);
     version->state = VERSION_RETIRED;
     let_go(version);
@@ -277,8 +283,13 @@ void version_free(struct version *version)
 void version_unhold(struct version *version)
 {
     version->holds--;
-    if (version->holds == 0 && version->state == VERSION_RETIRED)
-        let_go(version);
+    let_go_if_free(version);
+}
+
+void version_unwait(struct version *version)
+{
+    version->waits--;
+    let_go_if_free(version);
 }
 
 void version_push(lua_State *L, const struct version *version)

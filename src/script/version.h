@@ -7,7 +7,8 @@
  *        └────────────┴── it failed, or another worker's did ────────^
  *
  * What:   what a script's files became. Hooks are looked up once, here. A version that no longer
- *         serves lives on while services without a successor point at it (`holds`), and its
+ *         serves lives on while services without a successor point at it (`holds`) or hooks of
+ *         it wait, and its
  *         memory for as long as anything in Lua holds one of its functions: the struct is a
  *         userdata, which those functions have as upvalue.
  * Owns:   its references in the Lua state, its services. Borrows: the vm.
@@ -64,6 +65,7 @@ struct version {
     enum version_state state;
     bool lone;
     uint32_t holds; /* services that only it still has */
+    uint32_t waits; /* hooks of it that wait */
     uint64_t load_deadline_ms;
     uint64_t calls, errors; /* of its hooks, timers and framing functions */
     int self;               /* reference to the userdata that this is */
@@ -112,6 +114,8 @@ void version_push(lua_State *L, const struct version *version);
 
 /* For services.c: one service less holds it. */
 void version_unhold(struct version *version);
+/* For call.c: one hook less waits in it. */
+void version_unwait(struct version *version);
 
 struct script_service *version_service(struct version *version, const char *name);
 

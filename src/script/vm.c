@@ -13,6 +13,7 @@
 #include "script/bytes.h"
 #include "script/environment.h"
 #include "script/gc.h"
+#include "script/run.h"
 #include "script/services.h"
 
 /* The first release without the crash bugs of concatenation and of emergency collection that
@@ -57,6 +58,7 @@ struct vm *vm_new(const struct vm_host *host, size_t memory_limit)
     vm->host = *host;
     list_init(&vm->services);
     list_init(&vm->versions);
+    list_init(&vm->waits);
     alloc_init(&vm->alloc, memory_limit);
     vm->L = lua_newstate(allocate, &vm->alloc);
     if (!vm->L) {
@@ -82,39 +84,9 @@ void vm_free(struct vm *vm)
     services_fini(vm);
     if (vm->L)
         lua_close(vm->L);
+    run_free_all(vm);
     alloc_fini(&vm->alloc);
     free(vm);
-}
-
-static int new_thread(lua_State *L)
-{
-    struct vm_thread *thread = lua_touserdata(L, 1);
-    thread->L = lua_newthread(L);
-    thread->ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    return 0;
-}
-
-bool vm_take_thread(struct vm *vm, struct vm_thread *thread)
-{
-    if (vm->pool_count) {
-        *thread = vm->pool[--vm->pool_count];
-        return true;
-    }
-    return vm_protect(vm, new_thread, thread) == LUA_OK;
-}
-
-void vm_give_thread(struct vm *vm, struct vm_thread *thread)
-{
-    lua_settop(thread->L, 0);
-    if (vm->pool_count < VM_POOL_MAX)
-        vm->pool[vm->pool_count++] = *thread;
-    else
-        vm_drop_thread(vm, thread);
-}
-
-void vm_drop_thread(struct vm *vm, struct vm_thread *thread)
-{
-    luaL_unref(vm->L, LUA_REGISTRYINDEX, thread->ref);
 }
 
 int vm_protect(struct vm *vm, lua_CFunction function, void *argument)

@@ -25,6 +25,7 @@ struct eval_ops;
 struct io;
 struct log;
 struct reactor;
+struct run;
 struct source;
 struct version;
 
@@ -40,11 +41,6 @@ struct vm_host {
 };
 
 #define VM_POOL_MAX 256 /* coroutines kept for the next hooks */
-
-struct vm_thread {
-    lua_State *L;
-    int ref; /* in the registry */
-};
 
 /* An error that keeps coming is told once, then counted. */
 struct vm_fold {
@@ -69,8 +65,9 @@ struct vm {
     unsigned blocked;            /* resumes under way that a wait cannot pass through */
     bool logging;                /* inside on_log */
     const struct eval_ops *eval; /* who gets what is printed; NULL: the log */
-    struct vm_thread pool[VM_POOL_MAX];
+    struct run *pool[VM_POOL_MAX];
     size_t pool_count;
+    struct list waits; /* struct run that wait */
     struct vm_fold fold;
 };
 
@@ -82,13 +79,6 @@ static inline struct vm *vm_of(lua_State *L)
 {
     return *(struct vm **)lua_getextraspace(L);
 }
-
-/* A coroutine with an empty stack; false when memory is out. Raises: no. */
-bool vm_take_thread(struct vm *vm, struct vm_thread *thread);
-/* Gives back one that has returned. Raises: no. */
-void vm_give_thread(struct vm *vm, struct vm_thread *thread);
-/* Forgets one that ended with an error. Raises: no. */
-void vm_drop_thread(struct vm *vm, struct vm_thread *thread);
 
 /* Runs a C function on the main state, protected, with one light userdata argument. 0, or a
  * Lua status and then nothing is left on the stack. For opening libraries. Raises: no. */

@@ -271,11 +271,12 @@ static void add_version(const struct inspection *inspection, const struct past *
 {
     const struct core *core = inspection->owner;
     json_t *row =
-        json_pack("{s:i,s:s,s:f,s:s,s:o,s:I,s:i,s:I,s:I}", "version", (int)past->number,
+        json_pack("{s:i,s:s,s:f,s:s,s:o,s:I,s:I,s:I,s:I}", "version", (int)past->number,
                   "hash", past->source->hash, "age", age_s(core, past->since_ms), "state",
                   state, "files", list_files(past->source), "connections",
-                  sum_of(inspection, past->number, "connections"), "waiting", 0,
-                  "functions", sum_of(inspection, past->number, "functions"), "holds",
+                  sum_of(inspection, past->number, "connections"), "waiting",
+                  sum_of(inspection, past->number, "waiting"), "functions",
+                  sum_of(inspection, past->number, "functions"), "holds",
                   sum_of(inspection, past->number, "holds"));
     if (row && past->same_as)
         (void)json_object_set_new(row, "same_as", json_integer((json_int_t)past->same_as));
@@ -291,7 +292,8 @@ static void on_versions(struct inspection *inspection)
         add_version(inspection, &candidate, "canary", rows);
     for (size_t i = 0; i < core->history.count; i++) {
         const struct past *past = &core->history.all[i];
-        bool held = sum_of(inspection, past->number, "holds") > 0;
+        bool held = sum_of(inspection, past->number, "holds") > 0 ||
+                    sum_of(inspection, past->number, "waiting") > 0;
         add_version(inspection, past, i == 0 ? "serving" : held ? "held" : "kept", rows);
     }
     control_answer(inspection->request, json_pack("{s:o}", "versions", rows));

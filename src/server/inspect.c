@@ -86,6 +86,7 @@ bool inspect_versions(struct own *own, struct job *job)
     LIST_FOREACH (&own->vm->versions, node) {
         const struct version *version = container_of(node, const struct version, node);
         add_to(versions, version->number, "holds", version->holds);
+        add_to(versions, version->number, "waiting", version->waits);
     }
     part_of(job)->answer = versions;
     return true;

@@ -3,7 +3,7 @@
 - A C file opens with a block comment that says its name and what it is for.
 - No file of code has more than 800 lines, no C function more than 70.
 - Nothing is left to be done in a comment.
-- No test waits by sleeping.
+- No test waits by sleeping; neap.sleep in a script is what is tested.
 """
 
 import re
@@ -15,7 +15,7 @@ FUNCTION_LINES = 70
 FOLDERS = ("src", "include", "lua", "tests", "examples", "cmake", ".ci")
 # Written in two pieces, for this file is checked too.
 LATER = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X|HA" r"CK)\b")
-SLEEPS = re.compile(r"\b(time\.sleep|usleep|nanosleep|sleep)\(")
+SLEEPS = re.compile(r"(?<!neap\.)\b(time\.sleep|usleep|nanosleep|sleep)\(")
 
 
 def functions(text):

@@ -285,14 +285,13 @@ static void spy_on_eof(struct conn *conn, const char *rest, size_t len)
     leave(conn);
 }
 
-static bool spy_on_idle(struct conn *conn, double seconds)
+static void spy_on_idle(struct conn *conn, double seconds)
 {
     enter(conn, ON_IDLE, NULL, 0);
     struct entry *entry = entry_of(conn);
-    bool keep = hook_ops.on_idle(conn, seconds);
-    entry->kept |= keep;
+    hook_ops.on_idle(conn, seconds);
+    entry->kept |= !conn->ending && conn->state == CONN_OPEN;
     leave(conn);
-    return keep;
 }
 
 static void spy_on_timer(struct conn *conn, const char *name, size_t len)
@@ -344,6 +343,14 @@ static void spy_on_disconnect(struct conn *conn, enum conn_reason reason,
     leave(conn);
 }
 
+/* The simulated scripts do not wait. */
+static bool spy_on_wake(struct conn *conn)
+{
+    SIM_CHECK(false, "connection %llu has a hook that waits",
+              (unsigned long long)conn_number(conn));
+    return hook_ops.on_wake(conn);
+}
+
 static void spy_on_gone(struct conn *conn)
 {
     struct entry *entry = entry_of(conn);
@@ -368,6 +375,7 @@ static const struct conn_ops spy_ops = {
     .on_drain = spy_on_drain,
     .on_closing = spy_on_closing,
     .on_disconnect = spy_on_disconnect,
+    .on_wake = spy_on_wake,
     .on_gone = spy_on_gone,
 };
 

@@ -138,12 +138,12 @@ static void on_eof(struct conn *conn, const char *rest, size_t len)
         net.on_eof(conn);
 }
 
-static bool on_idle(struct conn *conn, double seconds)
+static void on_idle(struct conn *conn, double seconds)
 {
     char text[24];
     snprintf(text, sizeof text, "%g", seconds);
     trace(conn, "idle", text, strlen(text));
-    return net.keep_idle;
+    conn_answer_idle(conn, net.keep_idle);
 }
 
 static void on_timer(struct conn *conn, const char *name, size_t len)

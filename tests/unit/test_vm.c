@@ -6,6 +6,7 @@
 
 #include <check.h>
 
+#include "script/run.h"
 #include "script_fixture.h"
 
 #define MIB ((size_t)1 << 20)
@@ -137,41 +138,38 @@ END_TEST
 
 START_TEST(a_coroutine_that_is_given_back_is_taken_again)
 {
-    struct vm_thread first, second, third;
-    ck_assert(vm_take_thread(script.vm, &first));
-    ck_assert(vm_take_thread(script.vm, &second));
-    ck_assert_ptr_ne(first.L, second.L);
-    lua_pushinteger(first.L, 1);
-    vm_give_thread(script.vm, &first);
-    ck_assert(vm_take_thread(script.vm, &third));
-    ck_assert_ptr_eq(third.L, first.L);
-    ck_assert_int_eq(lua_gettop(third.L), 0);
-    ck_assert_ptr_eq(vm_of(third.L), script.vm);
-    vm_give_thread(script.vm, &second);
-    vm_drop_thread(script.vm, &third);
+    struct run *first = run_take(script.vm), *second = run_take(script.vm);
+    ck_assert_ptr_ne(first->L, second->L);
+    lua_pushinteger(first->L, 1);
+    run_give(first);
+    struct run *third = run_take(script.vm);
+    ck_assert_ptr_eq(third, first);
+    ck_assert_int_eq(lua_gettop(third->L), 0);
+    ck_assert_ptr_eq(vm_of(third->L), script.vm);
+    run_give(second);
+    run_drop(third);
 }
 END_TEST
 
 START_TEST(the_pool_is_bounded)
 {
-    static struct vm_thread threads[VM_POOL_MAX + 50];
-    for (size_t i = 0; i < ARRAY_LEN(threads); i++)
-        ck_assert(vm_take_thread(script.vm, &threads[i]));
-    for (size_t i = 0; i < ARRAY_LEN(threads); i++)
-        vm_give_thread(script.vm, &threads[i]);
+    static struct run *runs[VM_POOL_MAX + 50];
+    for (size_t i = 0; i < ARRAY_LEN(runs); i++)
+        ck_assert_ptr_nonnull(runs[i] = run_take(script.vm));
+    for (size_t i = 0; i < ARRAY_LEN(runs); i++)
+        run_give(runs[i]);
     ck_assert_uint_eq(script.vm->pool_count, VM_POOL_MAX);
 }
 END_TEST
 
 START_TEST(a_pool_that_cannot_grow_says_so)
 {
-    struct vm_thread thread;
     while (script.vm->pool_count)
-        ck_assert(vm_take_thread(script.vm, &thread));
+        run_drop(run_take(script.vm));
     script.vm->alloc.limit = 1;
-    ck_assert(!vm_take_thread(script.vm, &thread));
+    ck_assert_ptr_null(run_take(script.vm));
     script.vm->alloc.limit = 64 * MIB;
-    ck_assert(vm_take_thread(script.vm, &thread));
+    run_drop(run_take(script.vm));
 }
 END_TEST
 

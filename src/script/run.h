@@ -1,0 +1,51 @@
+/* script/run.h - a coroutine of the pool with the call that it makes, which may wait.
+ *
+ *     pool ─ run_take ─> call_run ─ returned ─> run_give ─> pool
+ *                          └ waits ─> vm->waits ─ something happens ─> call_resume ─ ...
+ *
+ * What:   while a call does not wait it is its caller's, on the C stack; the first wait copies it
+ *         here, so that calls which never wait pay nothing for those that do.
+ * Owns:   its coroutine, by a reference in the registry. Thread: the vm's.
+ * Raises: nothing. */
+#ifndef NEAP_SCRIPT_RUN_H
+#define NEAP_SCRIPT_RUN_H
+
+#include "base/wheel.h"
+#include "script/call.h"
+
+enum wait_end {
+    WAIT_DUE,    /* its time is over */
+    WAIT_READY,  /* what it waited for is there */
+    WAIT_CLOSED, /* its connection is gone, or is to go */
+};
+
+struct wait {
+    struct list node; /* in vm->waits */
+    struct wheel_timer timer;
+    const char *what; /* "neap.sleep" */
+    /* Whether it is over by what has happened to its connection; NULL: only by time. */
+    bool (*is_over)(struct run *run);
+    bool timed_out;
+    enum wait_end end; /* how it ended, for its continuation */
+};
+
+struct run {
+    struct vm *vm;
+    lua_State *L;
+    int ref;
+    struct call *call; /* its caller's, or `parked` */
+    struct call parked;
+    struct wait wait;
+};
+
+/* One with an empty stack; NULL when memory is out. */
+struct run *run_take(struct vm *vm);
+/* Gives back one that has returned. */
+void run_give(struct run *run);
+/* Forgets one that ended with an error. */
+void run_drop(struct run *run);
+
+/* The end of the vm: frees the pool, and every run that waits. */
+void run_free_all(struct vm *vm);
+
+#endif

@@ -1,0 +1,137 @@
+/* script/wait.c - the yield, and who may end it. */
+#include "script/wait.h"
+
+#include <lauxlib.h>
+
+#include "net/reactor.h"
+#include "script/lib_conn.h"
+#include "script/run.h"
+#include "script/version.h"
+#include "script/vm.h"
+
+/* Kicked, idle, reset. What the script itself has closed is its own affair, and at a shutdown
+ * hooks have until drain_timeout. */
+static bool is_closing(const struct conn *conn)
+{
+    bool may_go_on = conn->reason == REASON_CLOSED || conn->reason == REASON_SHUTDOWN;
+    return conn->state == CONN_CLOSED ||
+           ((conn->ending || conn->state != CONN_OPEN) && !may_go_on);
+}
+
+struct run *wait_run(lua_State *L)
+{
+    return vm_of(L)->call->run;
+}
+
+bool wait_may_begin(lua_State *L, const char *what)
+{
+    const struct vm *vm = vm_of(L);
+    const struct call *call = vm->call;
+    if (!call)
+        return luaL_error(L, "%s cannot wait here", what);
+    if (!call->done || call->outer)
+        return luaL_error(L, "%s cannot wait in %s", what, call->what);
+    if (vm->blocked || !lua_isyieldable(L))
+        return luaL_error(L,
+                          "%s cannot wait in a function that C code calls (of string.gsub, "
+                          "table.sort, load, require, __tostring, __gc), here in %s",
+                          what, call->what);
+    return !call->conn || !is_closing(call->conn);
+}
+
+static void go_on(struct run *run, enum wait_end end)
+{
+    wheel_stop(&run->vm->host.reactor->wheel, &run->wait.timer);
+    list_remove(&run->wait.node);
+    run->wait.end = end;
+    call_resume(run);
+}
+
+static void on_timeout(struct wheel_timer *timer)
+{
+    struct run *run = container_of(timer, struct run, wait.timer);
+    run->wait.timed_out = true;
+    if (run->call->conn)
+        conn_pump(run->call->conn); /* which looks, as whose hook it goes on */
+    else
+        go_on(run, WAIT_DUE);
+}
+
+bool wait_look(struct conn *conn)
+{
+    struct run *run = conn->waiter;
+    if (is_closing(conn))
+        go_on(run, WAIT_CLOSED);
+    else if (run->wait.is_over && run->wait.is_over(run))
+        go_on(run, WAIT_READY);
+    else if (run->wait.timed_out)
+        go_on(run, WAIT_DUE);
+    else
+        return false;
+    return true;
+}
+
+int wait_begin(lua_State *L, uint64_t timeout_ms, bool (*is_over)(struct run *run),
+               lua_KFunction continuation)
+{
+    struct vm *vm = vm_of(L);
+    struct run *run = vm->call->run;
+    struct reactor *reactor = vm->host.reactor;
+    run->wait.is_over = is_over;
+    run->wait.timed_out = false;
+    wheel_timer_init(&run->wait.timer, on_timeout);
+    if (timeout_ms != WAIT_FOR_EVER) {
+        loop_update_now(reactor->loop);
+        wheel_start(&reactor->wheel, &run->wait.timer,
+                    reactor_now_ms(reactor) + timeout_ms);
+    }
+    list_append(&vm->waits, &run->wait.node);
+    vm->wait_begun = true;
+    return lua_yieldk(L, 0, 0, continuation);
+}
+
+static void cancel(struct run *run)
+{
+    wheel_stop(&run->vm->host.reactor->wheel, &run->wait.timer);
+    list_remove(&run->wait.node);
+    call_cancel(run);
+}
+
+void wait_end_all(struct version *version)
+{
+    LIST_FOREACH (&version->vm->waits, node) {
+        struct run *run = container_of(node, struct run, wait.node);
+        const struct call *call = run->call;
+        if (call->version == version && !call->conn && !call->outlives)
+            cancel(run);
+    }
+}
+
+/* ---- neap.sleep ---- */
+
+static int push_closed(lua_State *L)
+{
+    lua_pushnil(L);
+    lua_pushliteral(L, "closed");
+    lua_pushliteral(L, "ECLOSED");
+    return 3;
+}
+
+static int has_slept(lua_State *L, int status, lua_KContext context)
+{
+    (void)status;
+    (void)context;
+    if (wait_run(L)->wait.end == WAIT_CLOSED)
+        return push_closed(L);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+int l_sleep(lua_State *L)
+{
+    lua_Number seconds = luaL_checknumber(L, 1);
+    luaL_argcheck(L, seconds >= 0 && seconds < 1e9, 1, "seconds from 0 to 1e9 expected");
+    if (!wait_may_begin(L, "neap.sleep"))
+        return push_closed(L);
+    return wait_begin(L, (uint64_t)(seconds * 1e3), NULL, has_slept);
+}
