@@ -50,6 +50,9 @@
 ---| "EMSGSIZE"   # The framing cannot carry a message of that length.
 ---| "EOPNOTSUPP" # Not for datagrams.
 ---| "ENOMEM"     # Out of memory.
+---| "EOF"        # The peer's end came before a whole message.
+---| "ETIMEDOUT"  # It took too long; or idle_timeout ran out, and then the message is "idle".
+---| "EBADMSG"    # What came is no message of that framing.
 
 --- How a stream is cut into messages: a name, or a table with a name at `[1]`. Datagrams need none:
 --- each is one message.
@@ -164,6 +167,13 @@
 ---@field on_connect? fun(conn: neap.Connection): string|boolean|nil
 --- One whole message under the connection's framing, or one datagram.
 ---@field on_message? fun(conn: neap.Connection, message: string): string|boolean|nil
+--- Instead of `on_message`, `on_eof`, `on_idle` and `on_drain`: the whole connection as
+--- straight-line code, which waits in `conn:messages`, `conn:read` and the like. Returning closes
+--- the connection once all is sent; an error closes it with the reason `"error"`. After a reload a
+--- session that waits in `conn:messages` ends there (its `<close>` variables run, the code behind
+--- the loop does not), and that of the new version begins, with the same data and unread bytes;
+--- `resumed` is true then. One that waits elsewhere does so when it comes to `conn:messages` next.
+---@field on_session? fun(conn: neap.Connection, resumed: boolean)
 --- The peer closed its sending half; `rest` is an unfinished message, else `""`. With this hook the
 --- connection stays open for sending; without it, it closes once its output is sent.
 ---@field on_eof? fun(conn: neap.Connection, rest: string): string|boolean|nil
@@ -198,6 +208,8 @@
 --- Bytes of one message, without its framing. A longer one ends a stream before it is buffered; a
 --- longer datagram is dropped. Default: 1 MiB.
 ---@field max_message? neap.Size
+--- Bytes that `conn:read` may be asked for at once. Default: 16 MiB.
+---@field max_read? neap.Size
 --- Bytes of queued output; over it `send` says `"full"`, and no message is delivered.
 --- Default: 1 MiB.
 ---@field high_water? neap.Size
@@ -411,6 +423,40 @@ function Connection:after(seconds, name) end
 ---@param name string
 ---@return boolean was_set false also when the connection is gone.
 function Connection:cancel(name) end
+
+--- Waits for the next message, in a hook of this connection: `nil` is one under its framing, a
+--- number so many bytes (1 to `max_read`), a framing one message under that, `"all"` what comes
+--- until the peer's end (at most `max_message`). In `on_message` it is what follows the message;
+--- datagrams are read whole. `idle_timeout` runs meanwhile. A read that fails takes nothing. `assert(conn:read())` is good style: an error with the message of
+--- a failed read ends the connection for that reason, and is not logged.
+---@param what? integer|"all"|neap.Framing
+---@param timeout? number Seconds; 0 and less: only what is there. Default: none.
+---@return string|nil message
+---@return string? message `"eof"`, `"timeout"`, `"idle"`, `"closed"`, `"oversize"`, `"malformed"`.
+---@return neap.Code? code EOF, ETIMEDOUT, ECLOSED, EMSGSIZE, EBADMSG, EOPNOTSUPP (datagrams).
+function Connection:read(what, timeout) end
+
+--- `for message in conn:messages() do`: reads until `read` would give nil. In `on_session` this is
+--- the place where a session changes version.
+---@param what? integer|"all"|neap.Framing As for `read`.
+---@param timeout? number For each message, in seconds.
+---@return fun(): string|nil
+function Connection:messages(what, timeout) end
+
+--- Waits for so many bytes and passes over them; they are not kept.
+---@param count integer
+---@param timeout? number Seconds without progress. Default: none.
+---@return true|nil ok
+---@return string? message `"eof"`, `"timeout"`, `"idle"`, `"closed"`.
+---@return neap.Code? code EOF, ETIMEDOUT, ECLOSED, EOPNOTSUPP (datagrams).
+function Connection:skip(count, timeout) end
+
+--- Waits until the kernel has taken all that is queued.
+---@param timeout? number Seconds. Default: none.
+---@return true|nil ok
+---@return string? message `"timeout"`, `"closed"`.
+---@return neap.Code? code ETIMEDOUT, ECLOSED.
+function Connection:flush(timeout) end
 
 --- How much is queued that the kernel has not taken.
 ---@return integer bytes 0 for datagrams, and when the connection is gone.

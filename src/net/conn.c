@@ -53,6 +53,7 @@ const struct conn_options conn_options_default = {
     .send_timeout_ms = 60000,
     .linger_ms = 5000,
     .max_message = 1U << 20,
+    .max_read = 16U << 20,
     .high_water = 1U << 20,
     .max_output = 8U << 20,
     .overflow = OVERFLOW_CLOSE,
@@ -252,6 +253,13 @@ char *conn_give_input(struct conn *conn, const char *bytes, size_t len)
     return conn->kind->give_input ? conn->kind->give_input(conn, bytes, len) : NULL;
 }
 
+static void deliver_session(struct conn *conn)
+{
+    bool resumed = conn->session_begun;
+    conn->session_begun = true;
+    conn->service->ops->on_session(conn, resumed);
+}
+
 /* Calls at most one hook, but on_message for more than one message where nothing else is due
  * between them; false when nothing is due. */
 static bool deliver_next(struct conn *conn)
@@ -269,6 +277,10 @@ static bool deliver_next(struct conn *conn)
     }
     if (conn->ending) {
         deliver_closing(conn);
+        return true;
+    }
+    if (conn->service->hooks & HOOK_SESSION) {
+        deliver_session(conn);
         return true;
     }
     if (deliver_timer(conn))
@@ -332,12 +344,57 @@ bool conn_next_message(struct conn *conn, const char **bytes, size_t *len)
 void conn_set_waiter(struct conn *conn, void *waiter)
 {
     conn->waiter = waiter;
+    if (!waiter)
+        conn->reading = conn->flushing = false;
     if (conn->state != CONN_OPEN)
         return;
     conn->message_ms = 0; /* as in hold_back */
     if (!waiter)          /* a hook that waits is no idle connection */
         conn->active_ms = reactor_now_ms(conn->reactor);
     conn_arm(conn);
+}
+
+void conn_set_reading(struct conn *conn, bool reading)
+{
+    conn->reading = reading;
+    if (conn->state == CONN_OPEN)
+        conn_arm(conn);
+}
+
+void conn_begin_read(struct conn *conn)
+{
+    conn->framing_changed = true; /* what was found out of a frame is of another read */
+}
+
+static int find_wanted(struct conn *conn, const struct conn_want *want, const char **bytes,
+                       size_t *len)
+{
+    bool is_usual = !want->codec && !want->all;
+    if (conn->kind->read)
+        return conn->kind->read(conn, want, bytes, len);
+    return is_usual ? conn->kind->next_message(conn, bytes, len) : -EOPNOTSUPP;
+}
+
+int conn_read(struct conn *conn, const struct conn_want *want, const char **bytes,
+              size_t *len)
+{
+    bool was_reading = conn->reading;
+    finish_message(conn);
+    if (conn->state != CONN_OPEN || conn->ending)
+        return -EPIPE;
+    conn->reading = true;
+    int found = conn->eof_done ? -ENODATA : find_wanted(conn, want, bytes, len);
+    conn->reading = was_reading;
+    if (found == 0 && conn->eof)
+        return -ENODATA;
+    return found;
+}
+
+void conn_take(struct conn *conn)
+{
+    conn->kind->message_done(conn);
+    conn->message_ms = 0;
+    counters_add(&conn->reactor->counters, COUNTER_MESSAGES, 1);
 }
 
 void conn_pump(struct conn *conn)
@@ -360,12 +417,14 @@ void conn_pump(struct conn *conn)
 
 bool conn_may_deliver(const struct conn *conn)
 {
-    return !conn->paused && !conn->waiter &&
-           conn_pending(conn) <= conn->options->high_water;
+    bool is_wanted = conn->reading || (!conn->paused && !conn->waiter);
+    return is_wanted && conn_pending(conn) <= conn->options->high_water;
 }
 
 void conn_check_drain(struct conn *conn)
 {
+    if (conn->flushing && conn_pending(conn) == 0)
+        reactor_make_ready(conn->reactor, conn);
     /* Half of a mark of 1 is 1: an empty queue must be below it. */
     if (!conn->want_drain || conn_pending(conn) >= (conn->options->high_water + 1) / 2)
         return;

@@ -31,6 +31,7 @@
 
 struct conn;
 struct conn_kind;
+struct conn_want;
 struct reactor;
 
 enum conn_state { CONN_OPEN, CONN_FLUSHING, CONN_LINGERING, CONN_CLOSED };
@@ -62,7 +63,7 @@ enum conn_overflow { OVERFLOW_CLOSE, OVERFLOW_DROP };
 /* Options of a service that a connection may set for itself. Times in ms, 0 is none. */
 struct conn_options {
     uint64_t idle_timeout_ms, message_timeout_ms, send_timeout_ms, linger_ms;
-    uint64_t max_message, high_water, max_output;
+    uint64_t max_message, max_read, high_water, max_output;
     uint64_t overflow; /* enum conn_overflow */
 };
 
@@ -86,6 +87,7 @@ enum conn_hook {
     HOOK_CLOSING = 1 << 3,
     HOOK_CONNECT = 1 << 4,
     HOOK_MESSAGE = 1 << 5,
+    HOOK_SESSION = 1 << 6,
 };
 
 /* The hooks, as the layer above gives them. Each may send, close and abort any connection; none
@@ -94,6 +96,9 @@ enum conn_hook {
 struct conn_ops {
     void (*on_connect)(struct conn *conn);
     void (*on_message)(struct conn *conn, const char *bytes, size_t len);
+    /* Instead of on_message, on_eof, on_idle and on_drain: it waits for what comes. Again whenever
+     * it has returned and the connection is open. */
+    void (*on_session)(struct conn *conn, bool resumed);
     void (*on_eof)(struct conn *conn, const char *rest, size_t len);
     void (*on_idle)(struct conn *conn, double seconds); /* conn_answer_idle follows */
     void (*on_timer)(struct conn *conn, const char *name, size_t len);
@@ -164,7 +169,10 @@ struct conn {
     bool reset_wanted; /* closing it resets it */
     bool framing_changed;
     bool has_message; /* one is being delivered */
-    bool backlog;     /* it had its turn, and more is due: nothing is read meanwhile */
+    bool reading;     /* the hook that waits does so for input */
+    bool flushing;    /* or for its output to be sent */
+    bool session_begun;
+    bool backlog; /* it had its turn, and more is due: nothing is read meanwhile */
 
     struct sockaddr_in6 peer; /* or a sockaddr_in; family 0 for Unix sockets */
 };
@@ -260,6 +268,9 @@ struct conn_kind {
     /* The next message to deliver, in place; false when there is none now. May end the
      * connection (malformed, oversize). */
     bool (*next_message)(struct conn *conn, const char **bytes, size_t *len);
+    /* The same for conn_read, except for what conn_read itself knows. NULL: only messages. */
+    int (*read)(struct conn *conn, const struct conn_want *want, const char **bytes,
+                size_t *len);
     /* The message has been delivered; forget it. */
     void (*message_done)(struct conn *conn);
     /* See conn_give_input. NULL: never. */
@@ -296,6 +307,28 @@ char *conn_give_input(struct conn *conn, const char *bytes, size_t len);
 
 /* A hook begins to wait, or has returned (NULL). */
 void conn_set_waiter(struct conn *conn, void *waiter);
+/* It waits for input, and so may the connection be idle. Over with the wait. */
+void conn_set_reading(struct conn *conn, bool reading);
+
+/* What a hook wants to read. */
+struct conn_want {
+    const struct codec *codec; /* under this framing; NULL: the connection's */
+    uint64_t max;              /* of a message under `codec`, or of all */
+    bool all;                  /* until the peer's end */
+};
+
+/* The next conn_read is for something new. */
+void conn_begin_read(struct conn *conn);
+
+/* For a hook: looks for the next message in the input itself. 1: here it is, until the next event
+ * or read; 0: not yet; -ENODATA: nothing whole comes any more; -EPIPE: the connection is closed, or
+ * about to be; -EMSGSIZE, -EBADMSG: there is no such message (under its own framing the connection
+ * is ended for it); -EOPNOTSUPP: a datagram is always whole. */
+int conn_read(struct conn *conn, const struct conn_want *want, const char **bytes,
+              size_t *len);
+
+/* What conn_read has found is taken; its bytes are valid until the next event still. */
+void conn_take(struct conn *conn);
 
 /* What on_idle came to: keep it open, or end it. */
 void conn_answer_idle(struct conn *conn, bool keep);
@@ -306,7 +339,8 @@ void conn_pump(struct conn *conn);
 /* The only place where the state changes. */
 void conn_set_state(struct conn *conn, enum conn_state state);
 
-/* True when a message may be delivered: not paused, no hook waits, not over high_water. */
+/* True when a message may be delivered: not paused, no hook waits for something else, not over
+ * high_water. */
 bool conn_may_deliver(const struct conn *conn);
 
 /* Notes that the queue fell below the low mark, if somebody waits for that. */

@@ -32,7 +32,7 @@ static uint64_t next_deadline(const struct conn *conn)
         uint64_t linger_at_ms = conn->progress_ms + conn->options->linger_ms;
         return linger_at_ms < at_ms ? linger_at_ms : at_ms;
     }
-    if (!conn->waiter)
+    if (!conn->waiter || conn->reading)
         earlier(&at_ms, conn->active_ms, conn_idle_timeout_ms(conn));
     if (conn->eof_done)
         earlier(&at_ms, conn->message_ms, HALF_OPEN_LOOK_MS);
@@ -80,7 +80,7 @@ static void check_open_deadlines(struct conn *conn, uint64_t now_ms)
     else if (conn->kind->pending(conn) &&
              has_passed(now_ms, conn->progress_ms, conn->options->send_timeout_ms))
         conn_end(conn, REASON_TIMEOUT, "send_timeout");
-    else if (!conn->waiter &&
+    else if ((!conn->waiter || conn->reading) &&
              has_passed(now_ms, conn->active_ms, conn_idle_timeout_ms(conn)))
         conn->idle_due = true;
 }

@@ -29,7 +29,7 @@
     X(REFUSED_MEMORY, "refused_memory", "refused a connection: out of memory")             \
     X(CLOSED_IDLE, "closed_idle", NULL)                                                    \
     X(CLOSED_TIMEOUT, "closed_timeout",                                                    \
-      "closed a connection: message_timeout or send_timeout ran out")                      \
+      "closed a connection: message_timeout, send_timeout or a read's ran out")            \
     X(CLOSED_MALFORMED, "closed_malformed", "closed a connection: malformed frame")        \
     X(CLOSED_OVERSIZE, "closed_oversize",                                                  \
       "closed a connection: message longer than max_message")                              \

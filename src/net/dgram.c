@@ -294,7 +294,7 @@ static void peer_flush(struct conn *conn)
 static bool peer_next_message(struct conn *conn, const char **bytes, size_t *len)
 {
     struct peer *peer = peer_of(conn);
-    if (conn->paused || conn->waiter)
+    if (!conn->reading && (conn->paused || conn->waiter))
         return false;
     struct list *first = list_first(&peer->kept);
     if (first) {

@@ -44,6 +44,7 @@ struct stream {
     size_t view_len;
     size_t frame_len; /* of the message that is being delivered */
     struct codec_state decode;
+    const struct codec *decoding; /* what `decode` is of */
 };
 
 static struct stream *stream_of(struct conn *conn)
@@ -94,52 +95,75 @@ static int keep_input(struct stream *stream)
     return 0;
 }
 
-static int decode(struct stream *stream, const char *at, size_t len,
-                  struct codec_frame *frame)
-{
-    return codec_decode(&stream->conn.framing->codec, &stream->decode, at, len,
-                        stream->conn.options->max_message, frame);
-}
-
 /* A custom framing may set another, pause, close. */
-static int decode_by_script(struct stream *stream, const char *at, size_t len,
+static int decode_by_script(struct stream *stream, const struct codec *codec,
+                            const char *at, size_t len, uint64_t max,
                             struct codec_frame *frame)
 {
     struct conn *conn = &stream->conn;
     struct framing *framing = conn->framing;
     framing_ref(framing);
-    int found = decode(stream, at, len, frame);
+    int found = codec_decode(codec, &stream->decode, at, len, max, frame);
     framing_unref(framing);
     bool may_deliver = conn->state == CONN_OPEN && conn_may_deliver(conn);
     return may_deliver ? found : CODEC_MORE;
 }
 
-static bool stream_next_message(struct conn *conn, const char **bytes, size_t *len)
+/* The next message under that framing, where it lies: 1, 0 or -errno. */
+static int find(struct stream *stream, const struct codec *codec, uint64_t max,
+                const char **bytes, size_t *len)
 {
-    struct stream *stream = stream_of(conn);
+    struct conn *conn = &stream->conn;
     size_t held;
     const char *at = input(stream, &held);
     if (held == 0 || !conn_may_deliver(conn))
-        return false;
-    if (conn->framing_changed) {
+        return 0;
+    if (conn->framing_changed || stream->decoding != codec) {
         conn->framing_changed = false;
+        stream->decoding = codec;
         stream->decode = (struct codec_state){0};
     }
-    const struct codec *codec = &conn->framing->codec;
-    const char *name = codec->ops->name;
     struct codec_frame frame;
-    int found = codec->context ? decode_by_script(stream, at, held, &frame)
-                               : decode(stream, at, held, &frame);
-    if (found == CODEC_MORE)
-        return false;
-    if (found != CODEC_FRAME) {
-        conn_end(conn, found == -EMSGSIZE ? REASON_OVERSIZE : REASON_MALFORMED, name);
-        return false;
-    }
+    int found = codec->context
+                    ? decode_by_script(stream, codec, at, held, max, &frame)
+                    : codec_decode(codec, &stream->decode, at, held, max, &frame);
+    if (found != CODEC_FRAME)
+        return found == CODEC_MORE ? 0 : found;
     stream->frame_len = frame.total;
     *bytes = at + frame.head;
     *len = frame.total - frame.head - frame.tail;
-    return true;
+    return 1;
+}
+
+static int find_message(struct stream *stream, const char **bytes, size_t *len)
+{
+    struct conn *conn = &stream->conn;
+    const struct codec *codec = &conn->framing->codec;
+    const char *name = codec->ops->name; /* a script may replace the framing */
+    int found = find(stream, codec, conn->options->max_message, bytes, len);
+    if (found < 0)
+        conn_end(conn, found == -EMSGSIZE ? REASON_OVERSIZE : REASON_MALFORMED, name);
+    return found;
+}
+
+static bool stream_next_message(struct conn *conn, const char **bytes, size_t *len)
+{
+    return find_message(stream_of(conn), bytes, len) > 0;
+}
+
+static int stream_read(struct conn *conn, const struct conn_want *want, const char **bytes,
+                       size_t *len)
+{
+    struct stream *stream = stream_of(conn);
+    if (want->codec)
+        return find(stream, want->codec, want->max, bytes, len);
+    if (!want->all)
+        return find_message(stream, bytes, len);
+    *bytes = input(stream, len);
+    if (*len > want->max)
+        return -EMSGSIZE;
+    stream->frame_len = *len;
+    return conn->eof;
 }
 
 static void stream_message_done(struct conn *conn)
@@ -610,6 +634,7 @@ static void stream_free(struct conn *conn)
 static const struct conn_kind stream_kind = {
     .is_stream = true,
     .next_message = stream_next_message,
+    .read = stream_read,
     .message_done = stream_message_done,
     .give_input = stream_give_input,
     .rest = stream_rest,

@@ -72,9 +72,8 @@ static size_t known_keys(unsigned scope, const char **names, size_t room)
 /* A key that is known, but not here. */
 static const char *elsewhere(const char *key, unsigned scope)
 {
-    if (strcmp(key, "on_session") == 0 || strcmp(key, "max_waiting") == 0 ||
-        strcmp(key, "max_read") == 0)
-        return "; sessions and reading are not there yet";
+    if (strcmp(key, "max_waiting") == 0)
+        return "; a limit on datagrams that wait is not there yet";
     if (scope == OF_SERVICE && option_find(key, 1U << OPTION_APP))
         return "; it stands beside 'services', not in one of them";
     if (scope == OF_APP && option_find(key, 1U << OPTION_CONN | 1U << OPTION_SERVICE))
@@ -351,6 +350,24 @@ static void start_service(lua_State *L, struct version *version, const char *nam
     (void)L;
 }
 
+/* A session reads what those hooks would be given. */
+static void check_session(lua_State *L, struct script_service *service)
+{
+    static const enum hook others[] = {ON_MESSAGE, ON_EOF, ON_IDLE, ON_DRAIN};
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+        if (service->hooks[ON_SESSION] == LUA_NOREF ||
+            service->hooks[others[i]] == LUA_NOREF)
+            continue;
+        struct reading reading = {.version = service->version, .service = service};
+        const char *name = hook_rows[others[i]].name;
+        wrong(L, &reading, name,
+              lua_pushfstring(L,
+                              "on_session stands instead of %s: read in it with conn:read "
+                              "or conn:messages",
+                              name));
+    }
+}
+
 static void finish_service(lua_State *L, struct script_service *service)
 {
     struct service *net = &service->net;
@@ -364,6 +381,7 @@ static void finish_service(lua_State *L, struct script_service *service)
     net->reply_limit = service->settings.reply_limit;
     if (!net->framing && !(net->framing = framing_raw(vm_of(L))))
         luaL_error(L, "not enough memory");
+    check_session(L, service);
     if (strcmp(net->framing->codec.ops->name, "fixed") == 0 &&
         net->framing->codec.as.fixed.len > net->options.max_message) {
         struct reading reading = {.version = service->version, .service = service};

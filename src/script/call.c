@@ -1,11 +1,13 @@
 /* script/call.c - resume, pcall, traceback: in the one order that survives everything. */
 #include "script/call.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <lauxlib.h>
 
+#include "base/macros.h"
 #include "net/conn.h"
 #include "net/reactor.h"
 #include "script/fault.h"
@@ -134,10 +136,47 @@ static int run_on_error(lua_State *L, struct call *call, int function)
     return finish_on_error(L, status, context);
 }
 
+static const struct {
+    const char *failure;
+    enum conn_reason reason;
+} ends[] = {
+    {"eof", REASON_EOF},           {"timeout", REASON_TIMEOUT},
+    {"idle", REASON_IDLE},         {"closed", REASON_CLOSED},
+    {"oversize", REASON_OVERSIZE}, {"malformed", REASON_MALFORMED},
+};
+
+/* "eof", or with the place that assert puts before it: "chat.lua:12: eof". */
+static bool is_message(const char *message, const char *failure)
+{
+    size_t len = strlen(message), end = strlen(failure);
+    if (len < end || strcmp(message + len - end, failure) != 0)
+        return false;
+    const char *place = message + len - end;
+    return len == end || (len > end + 3 && place[-1] == ' ' && place[-2] == ':' &&
+                          isdigit((unsigned char)place[-3]));
+}
+
+/* assert(conn:read()): what was raised is what the last read failed with. */
+static bool is_failed_read(lua_State *L, struct call *call)
+{
+    const char *failure = call->run->failure;
+    if (!failure || lua_type(L, -1) != LUA_TTABLE)
+        return false;
+    bool is = lua_getfield(L, -1, "message") == LUA_TSTRING &&
+              is_message(lua_tostring(L, -1), failure);
+    lua_pop(L, 1);
+    for (size_t i = 0; i < ARRAY_LEN(ends) && is; i++)
+        if (strcmp(ends[i].failure, failure) == 0)
+            call->reason = ends[i].reason;
+    return is;
+}
+
 /* With what was raised at the top. */
 static int fail(lua_State *L, struct call *call)
 {
     call->failed = true;
+    if (is_failed_read(L, call))
+        return 0;
     call->version->errors++;
     bool over = call->vm->budget.over;
     if (over && !call->outer)
@@ -323,6 +362,7 @@ enum call_result call_run(struct call *call)
     }
     call->run = run;
     run->call = call;
+    run->failure = NULL;
     if (call->version)
         call->version->calls++;
     lua_pushcfunction(run->L, trampoline);

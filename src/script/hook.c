@@ -25,6 +25,7 @@ const struct hook_row hook_rows[ON_COUNT] = {
     [ON_ACCEPT] = {"on_accept", false, true, 0},
     [ON_CONNECT] = {"on_connect", false, true, HOOK_CONNECT},
     [ON_MESSAGE] = {"on_message", false, true, HOOK_MESSAGE},
+    [ON_SESSION] = {"on_session", false, true, HOOK_SESSION},
     [ON_EOF] = {"on_eof", false, true, HOOK_EOF},
     [ON_IDLE] = {"on_idle", false, true, HOOK_IDLE},
     [ON_TIMER] = {"on_timer", false, true, 0},
@@ -152,7 +153,12 @@ static const char *take_accept(lua_State *L, struct call *call)
 /* An error concerns this connection alone: it is closed, unless on_error keeps it. */
 static void hook_done(struct call *call)
 {
-    if (call->failed && !call->keep)
+    bool ends = call->failed && !call->keep;
+    if (ends && (call->reason == REASON_EOF || call->reason == REASON_CLOSED))
+        conn_close(call->conn, call->reason, NULL);
+    else if (ends && call->reason)
+        conn_end(call->conn, call->reason, "conn:read");
+    else if (ends)
         conn_end(call->conn, REASON_ERROR, call->error);
     free(call->error);
 }
@@ -206,6 +212,36 @@ static void on_message(struct conn *conn, const char *bytes, size_t len)
                        .bytes = bytes,
                        .len = len},
         ON_MESSAGE);
+}
+
+static int push_session(lua_State *L, struct call *call)
+{
+    push_conn(L, call);
+    lua_pushboolean(L, call->answer);
+    return 2;
+}
+
+/* One that made room for its successor is followed by it; else the end of the session is that of
+ * the connection. */
+static void session_done(struct call *call)
+{
+    struct conn *conn = call->conn;
+    if (!call->renewed) {
+        call->keep = false;
+        hook_done(call);
+        if (!conn->ending)
+            conn_close(conn, conn->eof ? REASON_EOF : REASON_CLOSED, NULL);
+    } else {
+        free(call->error);
+    }
+}
+
+static void on_session(struct conn *conn, bool resumed)
+{
+    run(
+        &(struct call){
+            .conn = conn, .push = push_session, .done = session_done, .answer = resumed},
+        ON_SESSION);
 }
 
 static void on_eof(struct conn *conn, const char *rest, size_t len)
@@ -271,6 +307,7 @@ static void on_gone(struct conn *conn)
 const struct conn_ops hook_ops = {
     .on_connect = on_connect,
     .on_message = on_message,
+    .on_session = on_session,
     .on_eof = on_eof,
     .on_idle = on_idle,
     .on_timer = on_timer,

@@ -19,6 +19,7 @@ enum hook {
     ON_ACCEPT,
     ON_CONNECT,
     ON_MESSAGE,
+    ON_SESSION,
     ON_EOF,
     ON_IDLE,
     ON_TIMER,

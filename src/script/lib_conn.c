@@ -9,6 +9,7 @@
 #include "base/macros.h"
 #include "net/reactor.h"
 #include "script/framing.h"
+#include "script/lib_read.h"
 #include "script/options.h"
 #include "script/sockopt.h"
 #include "script/version.h"
@@ -36,8 +37,7 @@ static bool is_handle(lua_State *L, int index, uint64_t *slot)
     return (bits & HANDLE_TAG) != 0;
 }
 
-/* The connection at 1, or NULL when it is gone. Raises when there is no handle at all. */
-static struct conn *check_conn(lua_State *L)
+struct conn *lib_conn_check(lua_State *L)
 {
     uint64_t slot = 0;
     if (!is_handle(L, 1, &slot))
@@ -156,14 +156,14 @@ int lib_conn_send(lua_State *L, struct conn *conn, int first, int last)
 
 static int l_conn_send(lua_State *L)
 {
-    struct conn *conn = check_conn(L);
+    struct conn *conn = lib_conn_check(L);
     luaL_checkany(L, 2);
     return conn ? push_result(L, lib_conn_send(L, conn, 2, lua_gettop(L))) : push_closed(L);
 }
 
 static int l_conn_write(lua_State *L)
 {
-    struct conn *conn = check_conn(L);
+    struct conn *conn = lib_conn_check(L);
     luaL_checkany(L, 2);
     struct conn_message message;
     read_pieces(L, 2, lua_gettop(L), &message);
@@ -174,7 +174,7 @@ static int l_conn_write(lua_State *L)
 
 static int l_conn_close(lua_State *L)
 {
-    struct conn *conn = check_conn(L);
+    struct conn *conn = lib_conn_check(L);
     const char *detail = luaL_optstring(L, 2, NULL);
     if (!conn || conn->state == CONN_CLOSED)
         return push_closed(L);
@@ -184,7 +184,7 @@ static int l_conn_close(lua_State *L)
 
 static int l_conn_abort(lua_State *L)
 {
-    struct conn *conn = check_conn(L);
+    struct conn *conn = lib_conn_check(L);
     const char *detail = luaL_optstring(L, 2, NULL);
     if (!conn || conn->state == CONN_CLOSED)
         return push_closed(L);
@@ -205,7 +205,7 @@ static int l_conn_at_close(lua_State *L)
 
 static int l_conn_shutdown(lua_State *L)
 {
-    struct conn *conn = check_conn(L);
+    struct conn *conn = lib_conn_check(L);
     return push_result(L, conn ? conn_shutdown(conn) : -EPIPE);
 }
 
@@ -213,7 +213,7 @@ static int l_conn_shutdown(lua_State *L)
 
 static int l_conn_pause(lua_State *L)
 {
-    struct conn *conn = check_conn(L);
+    struct conn *conn = lib_conn_check(L);
     if (!conn)
         return push_closed(L);
     conn_pause(conn);
@@ -222,7 +222,7 @@ static int l_conn_pause(lua_State *L)
 
 static int l_conn_resume(lua_State *L)
 {
-    struct conn *conn = check_conn(L);
+    struct conn *conn = lib_conn_check(L);
     if (!conn)
         return push_closed(L);
     conn_resume(conn);
@@ -231,7 +231,7 @@ static int l_conn_resume(lua_State *L)
 
 static int l_conn_after(lua_State *L)
 {
-    struct conn *conn = check_conn(L);
+    struct conn *conn = lib_conn_check(L);
     lua_Number seconds = luaL_checknumber(L, 2);
     size_t len;
     const char *name = luaL_checklstring(L, 3, &len);
@@ -245,7 +245,7 @@ static int l_conn_after(lua_State *L)
 
 static int l_conn_cancel(lua_State *L)
 {
-    struct conn *conn = check_conn(L);
+    struct conn *conn = lib_conn_check(L);
     size_t len;
     const char *name = luaL_checklstring(L, 2, &len);
     if (!conn)
@@ -258,14 +258,14 @@ static int l_conn_cancel(lua_State *L)
 
 static int l_conn_pending(lua_State *L)
 {
-    struct conn *conn = check_conn(L);
+    struct conn *conn = lib_conn_check(L);
     lua_pushinteger(L, conn ? (lua_Integer)conn_pending(conn) : 0);
     return 1;
 }
 
 static int l_conn_is_open(lua_State *L)
 {
-    struct conn *conn = check_conn(L);
+    struct conn *conn = lib_conn_check(L);
     lua_pushboolean(L, conn && conn_is_open(conn));
     return 1;
 }
@@ -292,7 +292,7 @@ static int set_framing(lua_State *L, struct conn *conn)
 
 static int l_conn_set(lua_State *L)
 {
-    struct conn *conn = check_conn(L);
+    struct conn *conn = lib_conn_check(L);
     const char *name = luaL_checkstring(L, 2);
     luaL_checkany(L, 3);
     if (strcmp(name, "framing") == 0)
@@ -307,7 +307,7 @@ static int l_conn_set(lua_State *L)
 
 static int l_conn_get(lua_State *L)
 {
-    struct conn *conn = check_conn(L);
+    struct conn *conn = lib_conn_check(L);
     const char *name = luaL_checkstring(L, 2);
     if (strcmp(name, "framing") == 0) {
         if (!conn || !conn_is_stream(conn))
@@ -324,7 +324,7 @@ static int l_conn_get(lua_State *L)
 
 static int l_conn_setsockopt(lua_State *L)
 {
-    struct conn *conn = check_conn(L);
+    struct conn *conn = lib_conn_check(L);
     struct sockopt_value value;
     int level = sockopt_check_level(L, 2), name = sockopt_check_name(L, 3);
     sockopt_check_value(L, 4, &value);
@@ -336,7 +336,7 @@ static int l_conn_setsockopt(lua_State *L)
 
 static int l_conn_getsockopt(lua_State *L)
 {
-    struct conn *conn = check_conn(L);
+    struct conn *conn = lib_conn_check(L);
     int level = sockopt_check_level(L, 2), name = sockopt_check_name(L, 3);
     char value[256];
     socklen_t len = sizeof value;
@@ -449,7 +449,7 @@ static int l_conn_index(lua_State *L)
 
 static int l_conn_newindex(lua_State *L)
 {
-    struct conn *conn = check_conn(L);
+    struct conn *conn = lib_conn_check(L);
     const char *key = luaL_tolstring(L, 2, NULL);
     if (strcmp(key, "data") != 0)
         return luaL_error(
@@ -493,6 +493,10 @@ static const luaL_Reg methods[] = {
     {"resume", l_conn_resume},
     {"after", l_conn_after},
     {"cancel", l_conn_cancel},
+    {"read", l_conn_read},
+    {"messages", l_conn_messages},
+    {"skip", l_conn_skip},
+    {"flush", l_conn_flush},
     {"pending", l_conn_pending},
     {"is_open", l_conn_is_open},
     {"set", l_conn_set},
@@ -537,6 +541,7 @@ static const luaL_Reg metamethods[] = {
 
 void lib_conn_open(lua_State *L)
 {
+    lib_read_open(L);
     lua_pushlightuserdata(L, NULL);
     lua_newtable(L);
     lua_newtable(L);

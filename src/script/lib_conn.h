@@ -19,6 +19,9 @@ struct conn;
 /* Pushes a handle; NULL pushes nil. Raises: no, given a free slot. */
 void lib_conn_push(lua_State *L, const struct conn *conn);
 
+/* The connection at 1, or NULL when it is gone. Raises when there is no handle at all. */
+struct conn *lib_conn_check(lua_State *L);
+
 /* Sets the metatable of light userdata. Raises: on memory. */
 void lib_conn_open(lua_State *L);
 

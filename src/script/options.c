@@ -37,6 +37,8 @@ const struct option option_rows[] = {
      "last bytes after close"},
     {"max_message", OPTION_CONN, OPTION_SIZE, CONN(max_message), MIB, 1, GIB, NULL, NULL,
      "one message"},
+    {"max_read", OPTION_CONN, OPTION_SIZE, CONN(max_read), 16 * MIB, 1, GIB, NULL, NULL,
+     "bytes that conn:read is asked for"},
     {"high_water", OPTION_CONN, OPTION_SIZE, CONN(high_water), MIB, 1, GIB, NULL, NULL,
      "output queued before send says \"full\" and reading pauses; low water is half"},
     {"max_output", OPTION_CONN, OPTION_SIZE, CONN(max_output), 8 * MIB, 1, GIB, NULL, NULL,

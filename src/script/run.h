@@ -17,6 +17,7 @@ enum wait_end {
     WAIT_DUE,    /* its time is over */
     WAIT_READY,  /* what it waited for is there */
     WAIT_CLOSED, /* its connection is gone, or is to go */
+    WAIT_IDLE,   /* it read, and idle_timeout is over */
 };
 
 struct wait {
@@ -25,7 +26,9 @@ struct wait {
     const char *what; /* "neap.sleep" */
     /* Whether it is over by what has happened to its connection; NULL: only by time. */
     bool (*is_over)(struct run *run);
+    struct conn_want want; /* what it reads */
     bool timed_out;
+    bool renews;       /* at messages(): the place where a session changes version */
     enum wait_end end; /* how it ended, for its continuation */
 };
 
@@ -36,6 +39,7 @@ struct run {
     struct call *call; /* its caller's, or `parked` */
     struct call parked;
     struct wait wait;
+    const char *failure; /* what its last read or flush failed with, or NULL */
 };
 
 /* One with an empty stack; NULL when memory is out. */

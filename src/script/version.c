@@ -198,6 +198,7 @@ size_t version_switch(struct version *version)
     keep_commit(version);
     if (!was_exposed)
         lib_timer_start_all(version);
+    wait_renew_all(version->vm);
     return left;
 }
 
@@ -212,6 +213,7 @@ void version_expose(struct version *candidate)
 void version_withdraw(struct version *candidate)
 {
     services_return(candidate);
+    wait_renew_all(candidate->vm);
     hook_stop(candidate, "reload");
     (void)version_retire(candidate);
 }

@@ -47,6 +47,13 @@ static void go_on(struct run *run, enum wait_end end)
     call_resume(run);
 }
 
+static void cancel(struct run *run)
+{
+    wheel_stop(&run->vm->host.reactor->wheel, &run->wait.timer);
+    list_remove(&run->wait.node);
+    call_cancel(run);
+}
+
 static void on_timeout(struct wheel_timer *timer)
 {
     struct run *run = container_of(timer, struct run, wait.timer);
@@ -57,28 +64,51 @@ static void on_timeout(struct wheel_timer *timer)
         go_on(run, WAIT_DUE);
 }
 
+static bool is_replaced(const struct run *run)
+{
+    const struct call *call = run->call;
+    return run->wait.renews && service_of(call->conn) != call->service;
+}
+
 bool wait_look(struct conn *conn)
 {
     struct run *run = conn->waiter;
-    if (is_closing(conn))
+    if (is_closing(conn)) {
         go_on(run, WAIT_CLOSED);
-    else if (run->wait.is_over && run->wait.is_over(run))
+    } else if (is_replaced(run)) {
+        run->call->renewed = true;
+        cancel(run);
+    } else if (conn->reading && conn->idle_due) {
+        conn->idle_due = false;
+        conn->active_ms = reactor_now_ms(conn->reactor);
+        go_on(run, WAIT_IDLE);
+    } else if (run->wait.is_over && run->wait.is_over(run)) {
         go_on(run, WAIT_READY);
-    else if (run->wait.timed_out)
+    } else if (run->wait.timed_out) {
         go_on(run, WAIT_DUE);
-    else
+    } else {
         return false;
+    }
     return true;
 }
 
-int wait_begin(lua_State *L, uint64_t timeout_ms, bool (*is_over)(struct run *run),
-               lua_KFunction continuation)
+void wait_renew_all(struct vm *vm)
+{
+    LIST_FOREACH (&vm->waits, node) {
+        struct run *run = container_of(node, struct run, wait.node);
+        if (run->wait.renews)
+            reactor_make_ready(vm->host.reactor, run->call->conn);
+    }
+}
+
+void wait_prepare(lua_State *L, uint64_t timeout_ms, bool (*is_over)(struct run *run))
 {
     struct vm *vm = vm_of(L);
     struct run *run = vm->call->run;
     struct reactor *reactor = vm->host.reactor;
     run->wait.is_over = is_over;
     run->wait.timed_out = false;
+    run->wait.renews = false;
     wheel_timer_init(&run->wait.timer, on_timeout);
     if (timeout_ms != WAIT_FOR_EVER) {
         loop_update_now(reactor->loop);
@@ -87,14 +117,6 @@ int wait_begin(lua_State *L, uint64_t timeout_ms, bool (*is_over)(struct run *ru
     }
     list_append(&vm->waits, &run->wait.node);
     vm->wait_begun = true;
-    return lua_yieldk(L, 0, 0, continuation);
-}
-
-static void cancel(struct run *run)
-{
-    wheel_stop(&run->vm->host.reactor->wheel, &run->wait.timer);
-    list_remove(&run->wait.node);
-    call_cancel(run);
 }
 
 void wait_end_all(struct version *version)
@@ -109,7 +131,7 @@ void wait_end_all(struct version *version)
 
 /* ---- neap.sleep ---- */
 
-static int push_closed(lua_State *L)
+int wait_push_closed(lua_State *L)
 {
     lua_pushnil(L);
     lua_pushliteral(L, "closed");
@@ -122,7 +144,7 @@ static int has_slept(lua_State *L, int status, lua_KContext context)
     (void)status;
     (void)context;
     if (wait_run(L)->wait.end == WAIT_CLOSED)
-        return push_closed(L);
+        return wait_push_closed(L);
     lua_pushboolean(L, 1);
     return 1;
 }
@@ -132,6 +154,7 @@ int l_sleep(lua_State *L)
     lua_Number seconds = luaL_checknumber(L, 1);
     luaL_argcheck(L, seconds >= 0 && seconds < 1e9, 1, "seconds from 0 to 1e9 expected");
     if (!wait_may_begin(L, "neap.sleep"))
-        return push_closed(L);
-    return wait_begin(L, (uint64_t)(seconds * 1e3), NULL, has_slept);
+        return wait_push_closed(L);
+    wait_prepare(L, (uint64_t)(seconds * 1e3), NULL);
+    return lua_yieldk(L, 0, 0, has_slept);
 }

@@ -1,6 +1,6 @@
 /* script/wait.h - stopping in the middle of a hook, and going on later.
  *
- *     hook ─ neap.sleep ─ wait_begin: lua_yieldk ─> call_run answers CALL_WAITS ─> the loop
+ *     hook ─ neap.sleep ─ wait_prepare, lua_yieldk ─> call_run answers CALL_WAITS ─> the loop
  *     timer, or the connection was pumped ─> wait_look: over? ─> call_resume ─> the continuation
  *
  * What:   a wait holds back the next event of its own connection and nothing else. It ends by its
@@ -18,6 +18,7 @@
 struct conn;
 struct run;
 struct version;
+struct vm;
 
 #define WAIT_FOR_EVER UINT64_MAX
 
@@ -25,21 +26,27 @@ struct version;
  * waiting is impossible, with `what` ("neap.sleep") and where. */
 bool wait_may_begin(lua_State *L, const char *what);
 
-/* Ends the C function that calls it, as lua_yieldk does: `go_on` is called when the wait is over,
- * with the same stack. Only after wait_may_begin. */
-int wait_begin(lua_State *L, uint64_t timeout_ms, bool (*is_over)(struct run *run),
-               lua_KFunction go_on);
+/* The lua_yieldk that follows at once is a wait; its continuation is called when that is over. Only
+ * after wait_may_begin. Raises: no. */
+void wait_prepare(lua_State *L, uint64_t timeout_ms, bool (*is_over)(struct run *run));
 
-/* For `go_on`: the run, whose wait.end says how it ended. Raises: no. */
+/* The run that makes the call; in a continuation its wait.end says how the wait ended. Raises:
+ * no. */
 struct run *wait_run(lua_State *L);
 
 /* Something has happened to the connection that a hook waits for. True: the hook went on.
  * Raises: no. */
 bool wait_look(struct conn *conn);
 
+/* A version has taken over: sessions that wait in messages() make room. Raises: no. */
+void wait_renew_all(struct vm *vm);
+
 /* Ends the waits of a version's timers and on_start, with their <close> variables. Those of
  * connections go on. Raises: no. */
 void wait_end_all(struct version *version);
+
+/* Pushes nil, "closed", "ECLOSED"; 3. */
+int wait_push_closed(lua_State *L);
 
 /* neap.sleep(seconds) */
 int l_sleep(lua_State *L);

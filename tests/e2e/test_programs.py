@@ -326,6 +326,22 @@ class ManyClients(ProgramTest):
 
 
 class Examples(ProgramTest):
+    def test_session(self):
+        """Program 5 as straight-line code."""
+        server = self.serve(EXAMPLES / "session.lua", listen=BOTH)
+        clients = [self.client(server.address) for _ in range(50)]
+        for i, client in enumerate(clients):
+            self.assertEqual(client.receive_until(b"\n"), b"Who are you?\n")
+            client.send_bytes(b"client %d\n" % i)
+        for i, client in enumerate(clients):
+            self.assertEqual(client.receive_until(b"\n"), b"Hello, client %d.\n" % i)
+            self.assertEqual(client.ask(b"a line\n"), b"a line\n")
+            self.assertEqual(client.send(b" bye \n").receive_all(), b"")
+            client.close()
+        server.wait_log('msg="disconnected" reason=closed', count=50)
+        self.assertEqual(self.foreign("nc", *host_port(server.address), data=b"nc\nbye\n"), b"Who are you?\nHello, nc.\n")
+        self.assertEqual(server.stop(), 0)
+
     def test_chat(self):
         server = self.serve(EXAMPLES / "chat.lua")
         anna, bert, carl = (self.client(server.address) for _ in range(3))
