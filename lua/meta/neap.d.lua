@@ -427,8 +427,9 @@ function Connection:cancel(name) end
 --- Waits for the next message, in a hook of this connection: `nil` is one under its framing, a
 --- number so many bytes (1 to `max_read`), a framing one message under that, `"all"` what comes
 --- until the peer's end (at most `max_message`). In `on_message` it is what follows the message;
---- datagrams are read whole. `idle_timeout` runs meanwhile. A read that fails takes nothing. `assert(conn:read())` is good style: an error with the message of
---- a failed read ends the connection for that reason, and is not logged.
+--- datagrams are read whole. `idle_timeout` runs meanwhile. A read that fails takes nothing.
+--- `assert(conn:read())` is good style: an error with the message of a failed read ends the
+--- connection for that reason, and is not logged.
 ---@param what? integer|"all"|neap.Framing
 ---@param timeout? number Seconds; 0 and less: only what is there. Default: none.
 ---@return string|nil message

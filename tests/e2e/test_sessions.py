@@ -13,7 +13,7 @@ from neap_server import PRELUDE, is_sanitized, main, run
 def session(body, options="framing = 'line'", before=""):
     """A script whose on_session is that body."""
     return f"""{PRELUDE} {before}
-      return {{ {options},
+      return {{ {options}, hook_timeout = 10,
         on_session = function(conn, resumed) {body} end,
         on_closing = function(conn, reason) note("closing", reason) end,
         on_disconnect = function(conn, reason, detail) note("gone", reason, detail) end }}"""
