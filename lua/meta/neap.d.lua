@@ -208,6 +208,9 @@
 --- Bytes of one message, without its framing. A longer one ends a stream before it is buffered; a
 --- longer datagram is dropped. Default: 1 MiB.
 ---@field max_message? neap.Size
+--- Datagrams whose hooks wait at once in a worker, with `sessions = false`; more are dropped.
+--- Default: 1024.
+---@field max_waiting? integer
 --- Bytes that `conn:read` may be asked for at once. Default: 16 MiB.
 ---@field max_read? neap.Size
 --- Bytes of queued output; over it `send` says `"full"`, and no message is delivered.

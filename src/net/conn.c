@@ -349,8 +349,10 @@ void conn_set_waiter(struct conn *conn, void *waiter)
     if (conn->state != CONN_OPEN)
         return;
     conn->message_ms = 0; /* as in hold_back */
-    if (!waiter)          /* a hook that waits is no idle connection */
+    if (!waiter) {        /* a hook that waits is no idle connection */
         conn->active_ms = reactor_now_ms(conn->reactor);
+        conn->idle_due = false;
+    }
     conn_arm(conn);
 }
 

@@ -124,7 +124,8 @@ struct service {
     struct framing *framing;
     struct conn_options options;
     bool sessions, reply_limit;
-    uint32_t users; /* connections and sockets that point at it */
+    uint32_t max_waiting; /* without sessions: hooks that wait at once, in a worker */
+    uint32_t users;       /* connections and sockets that point at it */
 };
 
 struct conn {

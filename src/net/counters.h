@@ -45,7 +45,9 @@
     X(DATAGRAMS_OVERSIZE, "datagrams_oversize",                                            \
       "dropped a datagram longer than max_message")                                        \
     X(DATAGRAMS_QUEUE_FULL, "datagrams_queue_full",                                        \
-      "dropped a datagram: its paused peer has 16 queued")                                 \
+      "dropped a datagram: its peer is paused or its hook waits, and 16 are queued")       \
+    X(DATAGRAMS_MAX_WAITING, "datagrams_max_waiting",                                      \
+      "dropped a datagram: max_waiting hooks wait (sessions = false)")                     \
     X(DATAGRAMS_NOT_SENT, "datagrams_not_sent",                                            \
       "dropped a datagram: the system did not take it")                                    \
     X(DATAGRAMS_REPLY_LIMIT, "datagrams_reply_limit",                                      \

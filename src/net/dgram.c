@@ -181,6 +181,10 @@ static void evict(struct reactor *reactor)
     struct conn *conn = &container_of(oldest, struct peer, age_node)->conn;
     conn_end(conn, REASON_LIMIT, "max_peers");
     conn_pump(conn);
+    if (conn->state == CONN_CLOSED)
+        return;
+    conn_abort(conn, REASON_LIMIT, NULL); /* its last hook wanted to wait */
+    conn_pump(conn);
 }
 
 /* ---- Sending ---- */
@@ -386,6 +390,7 @@ static void peer_release(struct conn *conn, bool reset)
     if (batch->out_count && !batch->receiving)
         flush_batch(conn->reactor);
     list_remove(&peer->age_node);
+    conn->reactor->single_count -= peer->single;
     if (list_is_empty(&peer->bucket_node))
         return;
     list_remove(&peer->bucket_node);
@@ -497,6 +502,7 @@ static struct peer *open_single(struct dgram *dgram, const struct endpoint *remo
     struct peer *peer = new_peer(dgram, remote, local);
     if (peer) {
         peer->single = true;
+        dgram->reactor->single_count++;
         peer->conn.connect_due = false;
     }
     return peer;
@@ -525,6 +531,10 @@ static struct peer *sender(struct dgram *dgram, const struct endpoint *remote,
         return NULL;
     const struct conn_options *options =
         peer ? peer->conn.options : &dgram->service->options;
+    if (!sessions && reactor->single_count >= dgram->service->max_waiting) {
+        reactor_count(reactor, COUNTER_DATAGRAMS_MAX_WAITING, 1, NULL, NULL);
+        return NULL;
+    }
     if (len > options->max_message) {
         reactor_count(reactor, COUNTER_DATAGRAMS_OVERSIZE, 1, peer ? &peer->conn : NULL,
                       NULL);

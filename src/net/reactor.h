@@ -73,6 +73,7 @@ struct reactor {
     size_t buffered;               /* bytes of memory that connections hold in buffers */
     size_t max_buffered;
     uint32_t peer_count, max_peers;
+    uint32_t single_count; /* datagrams without sessions whose hooks have not returned */
     struct list peers_once, peers_heard; /* datagram peers, least recently heard first */
     struct counters counters;
 };

@@ -72,8 +72,6 @@ static size_t known_keys(unsigned scope, const char **names, size_t room)
 /* A key that is known, but not here. */
 static const char *elsewhere(const char *key, unsigned scope)
 {
-    if (strcmp(key, "max_waiting") == 0)
-        return "; a limit on datagrams that wait is not there yet";
     if (scope == OF_SERVICE && option_find(key, 1U << OPTION_APP))
         return "; it stands beside 'services', not in one of them";
     if (scope == OF_APP && option_find(key, 1U << OPTION_CONN | 1U << OPTION_SERVICE))
@@ -378,6 +376,7 @@ static void finish_service(lua_State *L, struct script_service *service)
             net->hooks |= hook_rows[i].net;
     net->options = service->settings.conn;
     net->sessions = service->settings.sessions;
+    net->max_waiting = (uint32_t)service->settings.max_waiting;
     net->reply_limit = service->settings.reply_limit;
     if (!net->framing && !(net->framing = framing_raw(vm_of(L))))
         luaL_error(L, "not enough memory");

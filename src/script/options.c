@@ -48,6 +48,9 @@ const struct option option_rows[] = {
      "what a message over max_output does: close the connection, or be dropped"},
     {"sessions", OPTION_SERVICE, OPTION_BOOL, SERVICE(sessions), 1, 0, 1, NULL, NULL,
      "datagram peers are connections; false: each datagram stands alone"},
+    {"max_waiting", OPTION_SERVICE, OPTION_COUNT, SERVICE(max_waiting), 1024, 1, 1U << 22,
+     NULL, NULL,
+     "with sessions = false: datagrams whose hooks wait at once, for each worker"},
     {"reply_limit", OPTION_SERVICE, OPTION_BOOL, SERVICE(reply_limit), 1, 0, 1, NULL, NULL,
      "a datagram peer is sent at most 3 times what it sent plus 1,200 bytes until it is "
      "heard "

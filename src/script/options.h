@@ -19,7 +19,7 @@
 
 struct service_settings {
     struct conn_options conn;
-    uint64_t sessions, reply_limit, nodelay, keepalive_ms;
+    uint64_t sessions, max_waiting, reply_limit, nodelay, keepalive_ms;
 };
 
 struct app_settings {

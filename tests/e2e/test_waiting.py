@@ -84,6 +84,17 @@ class Order(HookTest):
         self.assertEqual(quick.datagram(), b"0")
         self.assertEqual([waits.datagram() for _ in range(17)], [b"0.2"] + [b"0"] * 16)
 
+    def test_not_too_many_datagrams_without_sessions(self):
+        server = self.serve(
+            traced("sessions = false, max_waiting = 3, drain_timeout = 0.1", on_message=WAITING),
+            listen="udp://127.0.0.1:0",
+        )
+        client = self.client(server.address)
+        for _ in range(10):
+            client.send(b"60")
+        server.wait_log("dropped a datagram: max_waiting")
+        self.assertEqual(control(server, "status")["counters"]["datagrams_max_waiting"], 7)
+
     def test_datagrams_without_sessions_wait_side_by_side(self):
         server = self.serve(traced("sessions = false", on_message=WAITING), listen="udp://127.0.0.1:0")
         client = self.client(server.address)

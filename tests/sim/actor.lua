@@ -130,7 +130,10 @@ local object = setmetatable({}, {
   end,
 })
 
+local nap -- below
+
 local function run_timer()
+  nap()
   if #known > 0 then
     act(any(known))
   end
@@ -327,10 +330,24 @@ act = function(conn, depth)
   return one_of(mild, mild_weights, conn, depth)
 end
 
+-- Some scripts wait, in every hook; a few for longer than anything else takes.
+local sleepiness = any { 0, 0, 20, 300 }
+
+nap = function()
+  if below(1000) < sleepiness and not sim.calm() then
+    local ok, why, code = neap.sleep(any { 0, 0.001, 0.05, 1, 40 })
+    if not ok and (why ~= "closed" or code ~= "ECLOSED") then
+      sim.fail("a wait ended with " .. tostring(why))
+    end
+  end
+end
+
 local function act_some(conn)
+  nap()
   if below(5) <= eagerness then
     for _ = 1, 1 + below(3) do
       act(conn)
+      nap()
     end
   end
   if below(3) == 0 and #known > 0 then

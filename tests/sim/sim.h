@@ -87,6 +87,20 @@ struct sim_watch {
     unsigned late_turns;
 };
 
+#define DGRAM_KEPT_MAX 16
+
+/* The hook that runs. */
+struct running {
+    unsigned depth;
+    enum hook hook;
+    struct conn *conn;
+    const char *bytes;
+    size_t len;
+    unsigned seen_count;
+    uint64_t errors_before;
+    bool kept;
+};
+
 /* One connection by its number: everything that is known about it from outside. */
 struct entry {
     uint64_t number, slot;
@@ -108,10 +122,13 @@ struct entry {
     struct sim_watch idle, stuck, partial, ending;
     size_t watched_read, watched_down, watched_consumed;
     int watched_state;
-    bool kept;            /* on_idle said "keep" */
-    bool held_back;       /* for a moment no message could be delivered */
-    bool paused;          /* it once was */
-    bool meddled;         /* things were done to it that nobody noted */
+    bool kept;        /* on_idle said "keep" */
+    bool held_back;   /* for a moment no message could be delivered */
+    bool paused;      /* it once was */
+    bool meddled;     /* things were done to it that nobody noted */
+    bool waits;       /* one of its hooks does */
+    bool idle_waited; /* on_idle did, before it answered */
+    struct running running;
     bool framing_meddled; /* the framing may have changed since it was looked for a frame */
     struct codec codec_before;
 };
@@ -148,18 +165,6 @@ struct attempt {
     struct buf wanted;  /* what the queue was given */
     size_t pending_before;
     uint64_t digest;
-};
-
-/* The hook that runs. */
-struct running {
-    unsigned depth;
-    enum hook hook;
-    struct conn *conn;
-    const char *bytes;
-    size_t len;
-    unsigned seen_count;
-    uint64_t errors_before;
-    bool kept;
 };
 
 struct sim {
@@ -207,8 +212,9 @@ struct sim {
     uint64_t loaded_turn;   /* in which the version that serves took over */
     uint64_t turn, turn_ms; /* how many turns; when the last one began */
     uint64_t hook_count;    /* calls of hooks */
-    uint64_t progress;      /* what the last turn had come to */
-    unsigned idle_turns;    /* turns in a row that did nothing and wanted another */
+    size_t wait_count;
+    uint64_t progress;   /* what the last turn had come to */
+    unsigned idle_turns; /* turns in a row that did nothing and wanted another */
 };
 
 static inline struct sim *sim_of_reactor(const struct reactor *reactor)

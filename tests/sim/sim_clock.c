@@ -67,6 +67,8 @@ static void check_timers(const struct sim *sim, struct entry *entry,
         struct sim_timer *timer = &entry->timers[i];
         if (conn->state != CONN_OPEN)
             timer->is_set = false;
+        if (conn->waiter)
+            timer->turn = sim->turn; /* after the hook that waits */
         bool missed = timer->is_set && timer->due_ms <= sim->turn_ms &&
                       timer->turn < sim->turn && list_is_empty(&conn->ready_node);
         SIM_CHECK(!missed || entry->meddled, "no on_timer for \"%s\" of %llu, due at %llu",
@@ -108,7 +110,7 @@ static void check_open(const struct sim *sim, struct entry *entry, const struct 
     const struct sim_wire *wire = entry->peer->wire;
     bool received = wire->up_read != entry->watched_read;
     entry->watched_read = wire->up_read;
-    touch(&entry->idle, sim, sent || received || entry->kept);
+    touch(&entry->idle, sim, sent || received || entry->kept || conn->waiter);
     touch(&entry->stuck, sim, sent || conn_pending(conn) == 0);
     bool whole = wire->up_read == entry->consumed || !conn_may_deliver(conn) || conn->eof;
     touch(&entry->partial, sim, whole || entry->watched_consumed != entry->consumed);
@@ -116,7 +118,8 @@ static void check_open(const struct sim *sim, struct entry *entry, const struct 
     if (entry->held_back)
         entry->partial.since_ms = sim->turn_ms;
     entry->kept = entry->held_back = false;
-    if (!list_is_empty(&conn->ready_node))
+    /* At a shutdown a hook that waits has until drain_timeout. */
+    if (!list_is_empty(&conn->ready_node) || (conn->waiter && conn->ending))
         return;
     uint64_t idle_ms = OPTION(conn, idle_timeout_ms);
     check_watch(&entry->idle, sim, idle_ms == CONN_IDLE_DEFAULT ? 0 : idle_ms,
@@ -160,7 +163,7 @@ void clock_closing(const struct sim *sim, const struct entry *entry,
         timeout_ms = OPTION(conn, message_timeout_ms);
     }
     /* The decision may be older than the options. */
-    bool old = sim->turn <= sim->loaded_turn + 1 || entry->held_back;
+    bool old = sim->turn <= sim->loaded_turn + 1 || entry->held_back || entry->idle_waited;
     if (watch && entry->is_stream && !old)
         SIM_CHECK(now_ms + SLACK_MS >= watch->moved_ms + timeout_ms,
                   "%s after %llu ms of %llu", conn_reason_names[conn->reason],

@@ -11,7 +11,6 @@
 #include "script/vm.h"
 #include "sim.h"
 
-#define DGRAM_KEPT_MAX 16
 #define DGRAM_BATCH 32
 
 static struct sim *sim_of_conn(const struct conn *conn)
@@ -129,6 +128,8 @@ static void enter(struct conn *conn, enum hook hook, const char *bytes, size_t l
               (unsigned long long)conn_number(conn), name_of(running->hook));
     SIM_CHECK(sim->reactor->current == conn, "P8: %s, but it is not current",
               name_of(hook));
+    SIM_CHECK(!entry->waits, "P8: %s of %llu while its %s waits", name_of(hook),
+              (unsigned long long)entry->number, name_of(entry->running.hook));
     if (!entry->seen)
         get_acquainted(sim, conn, entry);
     check_stage(entry, conn, hook);
@@ -168,12 +169,31 @@ static void leave(struct conn *conn)
         trace("  raised");
 }
 
+/* The hook has ended, or waits: then what is known of it is put aside. */
+static void returned(struct conn *conn)
+{
+    struct sim *sim = sim_of_conn(conn);
+    struct entry *entry = entry_of(conn);
+    entry->waits = conn->waiter != NULL;
+    if (!entry->waits) {
+        leave(conn);
+        return;
+    }
+    entry->running = sim->running;
+    entry->idle_waited |= sim->running.hook == ON_IDLE;
+    entry->paused = true; /* as good as: datagrams are kept meanwhile */
+    sim->running.depth = 0;
+    sim->attempt.active = false;
+    sim->wait_count++;
+    trace("  waits");
+}
+
 static void spy_on_connect(struct conn *conn)
 {
     enter(conn, ON_CONNECT, NULL, 0);
     entry_of(conn)->stage = STAGE_CONNECTED;
     hook_ops.on_connect(conn);
-    leave(conn);
+    returned(conn);
 }
 
 /* The frame at the front of all that arrived and was not delivered. */
@@ -253,7 +273,7 @@ static void spy_on_message(struct conn *conn, const char *bytes, size_t len)
         sim_sabotages(sim, SABOTAGE_DOUBLE_MESSAGE))
         hook_ops.on_message(conn, bytes, len);
     if (sim->running.depth)
-        leave(conn);
+        returned(conn);
 }
 
 /* The linker puts it before conn_next_message: see CMakeLists.txt. */
@@ -282,7 +302,7 @@ static void spy_on_eof(struct conn *conn, const char *rest, size_t len)
         "P8: on_eof with %zu bytes, %zu are not delivered", len,
         wire->up_read - entry->consumed);
     hook_ops.on_eof(conn, rest, len);
-    leave(conn);
+    returned(conn);
 }
 
 static void spy_on_idle(struct conn *conn, double seconds)
@@ -291,7 +311,7 @@ static void spy_on_idle(struct conn *conn, double seconds)
     struct entry *entry = entry_of(conn);
     hook_ops.on_idle(conn, seconds);
     entry->kept |= !conn->ending && conn->state == CONN_OPEN;
-    leave(conn);
+    returned(conn);
 }
 
 static void spy_on_timer(struct conn *conn, const char *name, size_t len)
@@ -299,14 +319,14 @@ static void spy_on_timer(struct conn *conn, const char *name, size_t len)
     enter(conn, ON_TIMER, name, len);
     clock_timer_fired(sim_of_conn(conn), entry_of(conn), name, len);
     hook_ops.on_timer(conn, name, len);
-    leave(conn);
+    returned(conn);
 }
 
 static void spy_on_drain(struct conn *conn)
 {
     enter(conn, ON_DRAIN, NULL, 0);
     hook_ops.on_drain(conn);
-    leave(conn);
+    returned(conn);
 }
 
 static void spy_on_closing(struct conn *conn, enum conn_reason reason, const char *detail)
@@ -317,7 +337,7 @@ static void spy_on_closing(struct conn *conn, enum conn_reason reason, const cha
               "on_closing for %s, which was not neap's will", name);
     clock_closing(sim_of_conn(conn), entry_of(conn), conn, detail);
     hook_ops.on_closing(conn, reason, detail);
-    leave(conn);
+    returned(conn);
 }
 
 static void spy_on_disconnect(struct conn *conn, enum conn_reason reason,
@@ -340,15 +360,28 @@ static void spy_on_disconnect(struct conn *conn, enum conn_reason reason,
     if (sim_sabotages(sim, SABOTAGE_DOUBLE_DISCONNECT))
         hook_ops.on_disconnect(conn, reason, detail);
     entry->stage = STAGE_DISCONNECTED;
-    leave(conn);
+    returned(conn);
 }
 
-/* The simulated scripts do not wait. */
 static bool spy_on_wake(struct conn *conn)
 {
-    SIM_CHECK(false, "connection %llu has a hook that waits",
-              (unsigned long long)conn_number(conn));
-    return hook_ops.on_wake(conn);
+    struct sim *sim = sim_of_conn(conn);
+    struct entry *entry = entry_of(conn);
+    SIM_CHECK(entry->waits, "%llu has a waiter, and no hook of it waits",
+              (unsigned long long)entry->number);
+    SIM_CHECK(sim->running.depth == 0 && sim->reactor->current == conn,
+              "P8: woken inside another hook");
+    sim->attempt.active = false; /* of a timer that raised */
+    sim->running = entry->running;
+    sim->running.errors_before = counters_get(&sim->reactor->counters, COUNTER_HOOK_ERRORS);
+    trace(" wake %llu?", (unsigned long long)entry->number);
+    if (hook_ops.on_wake(conn)) {
+        entry->kept = true; /* the idle clock begins anew */
+        returned(conn);
+        return true;
+    }
+    sim->running.depth = 0;
+    return false;
 }
 
 static void spy_on_gone(struct conn *conn)

@@ -75,7 +75,8 @@ static void on_notice(struct reactor *reactor, enum counter counter,
     trace("  notice: %s %s", message, detail ? detail : "");
     sim->may_miss +=
         counter == COUNTER_DATAGRAMS_TRUNCATED || counter == COUNTER_DATAGRAMS_OVERSIZE ||
-        counter == COUNTER_DATAGRAMS_QUEUE_FULL || counter == COUNTER_REFUSED_MEMORY;
+        counter == COUNTER_DATAGRAMS_QUEUE_FULL ||
+        counter == COUNTER_DATAGRAMS_MAX_WAITING || counter == COUNTER_REFUSED_MEMORY;
     record_write(sim->vm, &(struct record){.level = LOG_WARN,
                                            .message = message,
                                            .message_len = strlen(message),

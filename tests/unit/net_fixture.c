@@ -326,6 +326,7 @@ void net_setup(void)
                                    .framing = &net.framing,
                                    .options = conn_options_default,
                                    .sessions = true,
+                                   .max_waiting = 1024,
                                    .reply_limit = true};
 }
 
