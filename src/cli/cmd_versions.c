@@ -1,4 +1,6 @@
 /* cli/cmd_versions.c - `neap versions`: what was served, and what holds it. */
+#include <sysexits.h>
+
 #include "cli/answer.h"
 #include "cli/control_command.h"
 #include "cli/table.h"
@@ -6,6 +8,12 @@
 static const struct table_column columns[] = {
     {"version", true},     {"hash", false},   {"age", true},       {"state", false},
     {"connections", true}, {"waiting", true}, {"functions", true}, {"files", false},
+};
+
+static const struct table_column place_columns[] = {
+    {"version", true},
+    {"waiting", true},
+    {"at", false},
 };
 
 /* "serving", or "serving, same as 6". */
@@ -46,6 +54,32 @@ static void add_version(struct table *table, const json_t *version)
     add_files(table, json_object_get(version, "files"));
 }
 
+/* Where hooks wait; nothing if none does. */
+static int print_places(FILE *out, const json_t *versions)
+{
+    struct table table;
+    size_t i, count = 0;
+    const json_t *version;
+    const char *place;
+    json_t *waiting;
+    table_init(&table, place_columns, ARRAY_LEN(place_columns));
+    json_array_foreach(versions, i, version)
+    {
+        json_object_foreach(json_object_get(version, "places"), place, waiting)
+        {
+            answer_cell(&table, version, "version");
+            table_printf(&table, "%" JSON_INTEGER_FORMAT, json_integer_value(waiting));
+            table_printf(&table, "%s", place);
+            count++;
+        }
+    }
+    int rc = 0;
+    if (count)
+        rc = fputc('\n', out) == EOF ? EX_IOERR : table_print(&table, out);
+    table_fini(&table);
+    return rc;
+}
+
 static int print(FILE *out, const json_t *answer)
 {
     struct table table;
@@ -58,7 +92,7 @@ static int print(FILE *out, const json_t *answer)
     }
     int rc = table_print(&table, out);
     table_fini(&table);
-    return rc;
+    return rc ? rc : print_places(out, json_object_get(answer, "versions"));
 }
 
 static const struct example versions_examples[] = {

@@ -22,6 +22,7 @@ enum wait_end {
 
 struct wait {
     struct list node; /* in vm->waits */
+    lua_State *L; /* the coroutine that waits: run->L, or one of the script's inside it */
     struct wheel_timer timer;
     const char *what; /* "neap.sleep" */
     /* Whether it is over by what has happened to its connection; NULL: only by time. */

@@ -1,6 +1,8 @@
 /* script/wait.c - the yield, and who may end it. */
 #include "script/wait.h"
 
+#include <stdio.h>
+
 #include <lauxlib.h>
 
 #include "net/reactor.h"
@@ -92,6 +94,32 @@ bool wait_look(struct conn *conn)
     return true;
 }
 
+/* The innermost line of the script; false if there is none. */
+static bool find_place(lua_State *L, char *text, size_t size)
+{
+    lua_Debug at;
+    for (int level = 0; lua_getstack(L, level, &at); level++) {
+        if (!lua_getinfo(L, "Sl", &at) || at.currentline <= 0)
+            continue;
+        snprintf(text, size, "%s:%d", at.short_src, at.currentline);
+        return true;
+    }
+    return false;
+}
+
+void wait_each(struct vm *vm, void (*see)(void *owner, unsigned version, const char *place),
+               void *owner)
+{
+    LIST_FOREACH (&vm->waits, node) {
+        const struct run *run = container_of(node, const struct run, wait.node);
+        char place[LUA_IDSIZE + 16];
+        if (!find_place(run->wait.L, place, sizeof place) &&
+            !find_place(run->L, place, sizeof place))
+            snprintf(place, sizeof place, "%s", run->call->what);
+        see(owner, run->call->version->number, place);
+    }
+}
+
 void wait_renew_all(struct vm *vm)
 {
     LIST_FOREACH (&vm->waits, node) {
@@ -106,6 +134,7 @@ void wait_prepare(lua_State *L, uint64_t timeout_ms, bool (*is_over)(struct run 
     struct vm *vm = vm_of(L);
     struct run *run = vm->call->run;
     struct reactor *reactor = vm->host.reactor;
+    run->wait.L = L;
     run->wait.is_over = is_over;
     run->wait.timed_out = false;
     run->wait.renews = false;

@@ -38,6 +38,10 @@ struct run *wait_run(lua_State *L);
  * Raises: no. */
 bool wait_look(struct conn *conn);
 
+/* Calls `see` for each hook that waits, with its version and where: "chat.lua:12". Raises: no. */
+void wait_each(struct vm *vm, void (*see)(void *owner, unsigned version, const char *place),
+               void *owner);
+
 /* A version has taken over: sessions that wait in messages() make room. Raises: no. */
 void wait_renew_all(struct vm *vm);
 

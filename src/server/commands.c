@@ -254,6 +254,25 @@ static json_int_t sum_of(const struct inspection *inspection, unsigned number,
     return sum;
 }
 
+/* "chat.lua:12" -> how many hooks wait there, in all workers. */
+static json_t *sum_places(const struct inspection *inspection, unsigned number)
+{
+    json_t *sums = json_object(), *count;
+    const char *place;
+    char key[16];
+    snprintf(key, sizeof key, "%u", number);
+    for (unsigned i = 0; i < inspection->count; i++) {
+        json_t *version = json_object_get(inspection->parts[i].answer, key);
+        json_object_foreach(json_object_get(version, "places"), place, count)
+        {
+            json_int_t before = json_integer_value(json_object_get(sums, place));
+            (void)json_object_set_new(sums, place,
+                                      json_integer(before + json_integer_value(count)));
+        }
+    }
+    return sums;
+}
+
 static json_t *list_files(const struct source *source)
 {
     json_t *rows = json_array();
@@ -271,11 +290,12 @@ static void add_version(const struct inspection *inspection, const struct past *
 {
     const struct core *core = inspection->owner;
     json_t *row =
-        json_pack("{s:i,s:s,s:f,s:s,s:o,s:I,s:I,s:I,s:I}", "version", (int)past->number,
+        json_pack("{s:i,s:s,s:f,s:s,s:o,s:I,s:I,s:o,s:I,s:I}", "version", (int)past->number,
                   "hash", past->source->hash, "age", age_s(core, past->since_ms), "state",
                   state, "files", list_files(past->source), "connections",
                   sum_of(inspection, past->number, "connections"), "waiting",
-                  sum_of(inspection, past->number, "waiting"), "functions",
+                  sum_of(inspection, past->number, "waiting"), "places",
+                  sum_places(inspection, past->number), "functions",
                   sum_of(inspection, past->number, "functions"), "holds",
                   sum_of(inspection, past->number, "holds"));
     if (row && past->same_as)

@@ -11,6 +11,7 @@
 #include "script/held.h"
 #include "script/version.h"
 #include "script/vm.h"
+#include "script/wait.h"
 #include "server/control.h"
 #include "server/own.h"
 #include "server/worker.h"
@@ -42,18 +43,41 @@ bool inspect_worker(struct own *own, struct job *job)
 
 #define HELD_LOOKS 10000 /* connections whose conn.data is looked at */
 
+static json_t *object_in(json_t *object, const char *key)
+{
+    json_t *found = json_object_get(object, key);
+    if (found)
+        return found;
+    (void)json_object_set_new(object, key, json_object());
+    return json_object_get(object, key);
+}
+
+static void add_number(json_t *object, const char *key, uint64_t by)
+{
+    json_int_t before = json_integer_value(json_object_get(object, key));
+    (void)json_object_set_new(object, key, json_integer(before + (json_int_t)by));
+}
+
 /* Adds to a number in the object of a version, all of which stand in one by their numbers. */
 static void add_to(json_t *versions, unsigned number, const char *field, uint64_t by)
 {
     char key[16];
     snprintf(key, sizeof key, "%u", number);
-    json_t *version = json_object_get(versions, key);
-    if (!version) {
-        version = json_object();
-        (void)json_object_set_new(versions, key, version);
-    }
-    json_int_t before = json_integer_value(json_object_get(version, field));
-    (void)json_object_set_new(version, field, json_integer(before + (json_int_t)by));
+    add_number(object_in(versions, key), field, by);
+}
+
+#define PLACES_MAX 100 /* where hooks of a version wait; more are counted only */
+
+static void add_place(void *owner, unsigned number, const char *place)
+{
+    char key[16];
+    snprintf(key, sizeof key, "%u", number);
+    json_t *places = object_in(object_in(owner, key), "places");
+    json_t *text = text_of(place);
+    if (json_object_get(places, json_string_value(text)) ||
+        json_object_size(places) < PLACES_MAX)
+        add_number(places, json_string_value(text), 1);
+    json_decref(text);
 }
 
 /* Connections in runs: most were opened one after the other under the same version. */
@@ -88,6 +112,7 @@ bool inspect_versions(struct own *own, struct job *job)
         add_to(versions, version->number, "holds", version->holds);
         add_to(versions, version->number, "waiting", version->waits);
     }
+    wait_each(own->vm, add_place, versions);
     part_of(job)->answer = versions;
     return true;
 }

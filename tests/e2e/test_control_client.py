@@ -117,7 +117,8 @@ VERSIONS = {
             "state": "held",
             "files": [{"path": "chat.lua", "bytes": 10}],
             "connections": 1200,
-            "waiting": 1,
+            "waiting": 3,
+            "places": {"chat.lua:12": 2, "chat.lua:30": 1},
             "functions": 2,
         },
     ],
@@ -126,7 +127,11 @@ VERSIONS_TEXT = """\
 version  hash              age  state               connections  waiting  functions  files
       9  3f2a9c01b2d4     12 s  serving, same as 6            5        0          0\
   chat.lua and 1 more
-      8  aaaaaaaaaaaa  1 d 2 h  held                       1200        1          2  chat.lua
+      8  aaaaaaaaaaaa  1 d 2 h  held                       1200        3          2  chat.lua
+
+version  waiting  at
+      8        2  chat.lua:12
+      8        1  chat.lua:30
 """
 CONNECTION = {
     "id": 17,

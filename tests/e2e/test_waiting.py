@@ -451,6 +451,7 @@ class Reload(HookTest):
         self.assertTrue(answer["ok"], answer)
         rows = {row["version"]: row for row in control(server, "versions")["versions"]}
         self.assertEqual([rows[1]["waiting"], rows[1]["state"]], [1, "held"])
+        self.assertEqual([rows[1]["places"], rows[2]["places"]], [{"main.lua:2": 1}, {}])
         self.assertEqual([rows[2]["waiting"], rows[2]["state"]], [0, "serving"])
         self.assertEqual(client.receive_until(b"\n"), b"one wait\n")
         self.assertEqual(client.receive_until(b"\n"), b"two next\n")
