@@ -356,9 +356,10 @@ void conn_set_waiter(struct conn *conn, void *waiter)
     conn_arm(conn);
 }
 
-void conn_set_reading(struct conn *conn, bool reading)
+void conn_wait_for(struct conn *conn, bool reading, bool flushing)
 {
     conn->reading = reading;
+    conn->flushing = flushing;
     if (conn->state == CONN_OPEN)
         conn_arm(conn);
 }
@@ -386,8 +387,9 @@ int conn_read(struct conn *conn, const struct conn_want *want, const char **byte
         return -EPIPE;
     conn->reading = true;
     int found = conn->eof_done ? -ENODATA : find_wanted(conn, want, bytes, len);
+    bool may_deliver = conn_may_deliver(conn); /* over high_water there may be whole ones */
     conn->reading = was_reading;
-    if (found == 0 && conn->eof)
+    if (found == 0 && conn->eof && may_deliver)
         return -ENODATA;
     return found;
 }

@@ -308,8 +308,8 @@ char *conn_give_input(struct conn *conn, const char *bytes, size_t len);
 
 /* A hook begins to wait, or has returned (NULL). */
 void conn_set_waiter(struct conn *conn, void *waiter);
-/* It waits for input, and so may the connection be idle. Over with the wait. */
-void conn_set_reading(struct conn *conn, bool reading);
+/* What it waits for: input, and then the connection may be idle; or for output to be sent. */
+void conn_wait_for(struct conn *conn, bool reading, bool flushing);
 
 /* What a hook wants to read. */
 struct conn_want {

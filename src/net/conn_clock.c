@@ -32,6 +32,8 @@ static uint64_t next_deadline(const struct conn *conn)
         uint64_t linger_at_ms = conn->progress_ms + conn->options->linger_ms;
         return linger_at_ms < at_ms ? linger_at_ms : at_ms;
     }
+    if (conn->ending) /* it ends now, or a hook that waits has until drain_timeout */
+        return at_ms;
     if (!conn->waiter || conn->reading)
         earlier(&at_ms, conn->active_ms, conn_idle_timeout_ms(conn));
     if (conn->eof_done)

@@ -58,7 +58,7 @@ struct dgram {
     const struct dgram_ops *ops;
     uint64_t seed;
     struct list *table; /* buckets of struct peer */
-    size_t bucket_count, peer_count;
+    size_t bucket_count, peer_count, single_count;
 };
 
 /* A datagram of a paused peer. */
@@ -391,6 +391,7 @@ static void peer_release(struct conn *conn, bool reset)
         flush_batch(conn->reactor);
     list_remove(&peer->age_node);
     conn->reactor->single_count -= peer->single;
+    peer->dgram->single_count -= peer->single;
     if (list_is_empty(&peer->bucket_node))
         return;
     list_remove(&peer->bucket_node);
@@ -503,6 +504,7 @@ static struct peer *open_single(struct dgram *dgram, const struct endpoint *remo
     if (peer) {
         peer->single = true;
         dgram->reactor->single_count++;
+        dgram->single_count++;
         peer->conn.connect_due = false;
     }
     return peer;
@@ -716,7 +718,7 @@ void dgram_close_door(struct dgram *dgram)
 
 bool dgram_has_peers(const struct dgram *dgram)
 {
-    return dgram->peer_count > 0;
+    return dgram->peer_count > 0 || dgram->single_count > 0;
 }
 
 void dgram_stop(struct dgram *dgram)

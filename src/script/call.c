@@ -10,11 +10,13 @@
 #include "base/macros.h"
 #include "net/conn.h"
 #include "net/reactor.h"
+#include "script/coroutine.h"
 #include "script/fault.h"
 #include "script/gc.h"
 #include "script/lib_conn.h"
 #include "script/run.h"
 #include "script/version.h"
+#include "script/wait.h"
 
 /* More levels than this are a recursion: luaL_traceback counts them all, each time from the top,
  * which takes seconds where they are hundreds of thousands. */
@@ -272,10 +274,26 @@ static int go_on(lua_State *L)
     return lua_resume(L, NULL, 0, &count);
 }
 
-/* Its <close> variables run; not LUA_OK in any case, so that nobody takes it for returned. */
+/* With the call at 1; what was raised is on its coroutine. */
+static int l_tell_raised(lua_State *L)
+{
+    struct call *call = lua_touserdata(L, 1);
+    lua_xmove(call->run->L, L, 1);
+    make_raised(L);
+    fault_tell(L, call, call->what);
+    return 0;
+}
+
+/* Its <close> variables run, and those of the coroutines inside it that wait. Not LUA_OK in any
+ * case, so that nobody takes it for returned. */
 static int end_thread(lua_State *L)
 {
-    (void)lua_resetthread(L);
+    struct call *call = vm_of(L)->call;
+    bool ok = coroutine_close_inside(L, call->run->wait.L);
+    if (lua_resetthread(L) != LUA_OK)
+        (void)vm_protect(call->vm, l_tell_raised, call);
+    else if (!ok)
+        fault_tell_bare(call, "an error in a <close> variable of a coroutine");
     return LUA_ERRRUN;
 }
 
@@ -315,13 +333,14 @@ struct version *call_version(const struct vm *vm)
 static void park(struct run *run)
 {
     run->vm->wait_begun = false;
-    if (run->call == &run->parked)
-        return;
-    run->parked = *run->call;
-    run->call = &run->parked;
-    run->call->version->waits++;
-    if (run->call->conn)
-        conn_set_waiter(run->call->conn, run);
+    if (run->call != &run->parked) {
+        run->parked = *run->call;
+        run->call = &run->parked;
+        run->call->version->waits++;
+        if (run->call->conn)
+            conn_set_waiter(run->call->conn, run);
+    }
+    wait_enter(run);
 }
 
 /* What came of entering it. */
@@ -394,6 +413,6 @@ void call_resume(struct run *run)
 
 void call_cancel(struct run *run)
 {
-    run->call->failed = true;
+    run->call->failed = run->call->cancelled = true;
     finish_parked(run, enter(run, end_thread));
 }

@@ -66,9 +66,10 @@ struct call {
 
     /* Set by call_run. */
     bool failed;
-    bool keep;               /* on_error said "keep" */
-    bool answer;             /* of on_idle: keep it; to on_session: resumed */
-    bool renewed;            /* a session that another version's takes the place of */
+    bool keep;      /* on_error said "keep" */
+    bool answer;    /* of on_idle: keep it; to on_session: resumed */
+    bool cancelled; /* it runs its <close> variables, and waits for nothing any more */
+    bool renewed;   /* a session that another version's takes the place of */
     enum conn_reason reason; /* failed with a read that had failed for that */
     struct run *run;
     struct call *outer;

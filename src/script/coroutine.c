@@ -115,16 +115,36 @@ static bool is_in_wait(lua_State *L, lua_State *co)
     return is;
 }
 
+/* The value is the coroutine that waits with it. */
 static void note_wait(lua_State *L, lua_State *co, bool waits)
 {
-    vm_of(L)->waits_inside = true;
+    struct vm *vm = vm_of(L);
+    vm->waits_inside = true;
+    vm->wait_begun = false; /* what follows may raise */
     push_noted(L, &waiting_key, co);
     if (waits)
-        lua_pushboolean(L, 1);
+        lua_pushthread(L);
     else
         lua_pushnil(L);
     lua_rawset(L, -3);
     lua_pop(L, 1);
+    vm->wait_begun = waits;
+}
+
+bool coroutine_close_inside(lua_State *outermost, lua_State *innermost)
+{
+    lua_State *L = vm_of(outermost)->L, *next;
+    bool ok = true;
+    for (lua_State *co = innermost; co && co != outermost; co = next) {
+        if (!lua_checkstack(L, 3) || !lua_checkstack(co, 1))
+            return false;
+        push_noted(L, &waiting_key, co);
+        lua_rawget(L, -2);
+        next = lua_tothread(L, -1);
+        lua_pop(L, 2);
+        ok &= lua_resetthread(co) == LUA_OK;
+    }
+    return ok;
 }
 
 static const char in_wait_text[] = "cannot resume a coroutine that waits";

@@ -66,7 +66,7 @@ static struct conn *check_own(lua_State *L, const char *what)
 {
     struct conn *conn = lib_conn_check(L);
     const struct call *call = vm_of(L)->call;
-    if (conn && (!call || call->conn != conn))
+    if (conn && (!call || !call->done || call->conn != conn))
         luaL_error(L, "%s reads in a hook of that connection only", what);
     return conn;
 }
@@ -160,6 +160,7 @@ static int attempt(lua_State *L, struct conn *conn, const struct conn_want *want
         return push_error(L, found);
     bytes_push(L, conn, len ? bytes : "", len);
     conn_take(conn);
+    wait_run(L)->failure = NULL;
     return 1;
 }
 
@@ -177,7 +178,6 @@ static int go_on_reading(lua_State *L, int status, lua_KContext context)
     (void)context;
     struct run *run = wait_run(L);
     struct conn *conn = run->call->conn;
-    conn_set_reading(conn, false);
     if (run->wait.end != WAIT_READY)
         return push_end(L, run->wait.end);
     int results = attempt(L, conn, &run->wait.want);
@@ -204,8 +204,8 @@ static int read_message(lua_State *L, const char *what, bool renews)
         return push_failure(L, "timeout", "ETIMEDOUT");
     if (!wait_may_begin(L, what))
         return push_failure(L, "closed", "ECLOSED");
-    conn_set_reading(conn, true);
     wait_prepare(L, replaced ? 0 : timeout_ms, is_readable);
+    run->wait.reads = true;
     run->wait.want = want;
     run->wait.renews = renews;
     return lua_yieldk(L, 0, 0, go_on_reading);
@@ -222,7 +222,8 @@ static int l_next_message(lua_State *L)
     lua_settop(L, 0);
     for (int i = 1; i <= 3; i++)
         lua_pushvalue(L, lua_upvalueindex(i));
-    bool is_session = strcmp(wait_run(L)->call->what, "on_session") == 0;
+    const struct call *call = vm_of(L)->call;
+    bool is_session = call && !call->failed && strcmp(call->what, "on_session") == 0;
     return read_message(L, "conn:messages", is_session);
 }
 
@@ -266,7 +267,6 @@ static int go_on_skipping(lua_State *L, int status, lua_KContext left)
 {
     (void)status;
     struct run *run = wait_run(L);
-    conn_set_reading(run->call->conn, false);
     if (run->wait.end != WAIT_READY)
         return push_end(L, run->wait.end);
     return skip_some(L, run->call->conn, left);
@@ -299,8 +299,8 @@ static int skip_some(lua_State *L, struct conn *conn, lua_Integer left)
         return push_failure(L, "timeout", "ETIMEDOUT");
     if (!wait_may_begin(L, "conn:skip"))
         return push_failure(L, "closed", "ECLOSED");
-    conn_set_reading(conn, true);
     wait_prepare(L, timeout_ms, has_input);
+    wait_run(L)->wait.reads = true;
     return lua_yieldk(L, 0, left, go_on_skipping);
 }
 
@@ -325,7 +325,6 @@ static int go_on_flushed(lua_State *L, int status, lua_KContext context)
     (void)status;
     (void)context;
     struct run *run = wait_run(L);
-    run->call->conn->flushing = false;
     if (run->wait.end != WAIT_READY)
         return push_end(L, run->wait.end);
     lua_pushboolean(L, 1);
@@ -347,8 +346,8 @@ int l_conn_flush(lua_State *L)
         return push_failure(L, "timeout", "ETIMEDOUT");
     if (!wait_may_begin(L, "conn:flush"))
         return push_failure(L, "closed", "ECLOSED");
-    conn->flushing = true;
     wait_prepare(L, timeout_ms, is_flushed);
+    wait_run(L)->wait.flushes = true;
     return lua_yieldk(L, 0, 0, go_on_flushed);
 }
 

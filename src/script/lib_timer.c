@@ -173,7 +173,11 @@ size_t lib_timer_stop_all(struct version *version)
 {
     size_t count = 0;
     LIST_FOREACH (&version->timers, node) {
-        forget(container_of(node, struct script_timer, node));
+        struct script_timer *timer = container_of(node, struct script_timer, node);
+        if (timer->running)
+            timer->every_ms = 0; /* its function waits: timer_done forgets it */
+        else
+            forget(timer);
         count++;
     }
     return count;

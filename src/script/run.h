@@ -28,6 +28,8 @@ struct wait {
     /* Whether it is over by what has happened to its connection; NULL: only by time. */
     bool (*is_over)(struct run *run);
     struct conn_want want; /* what it reads */
+    uint64_t timeout_ms;
+    bool reads, flushes; /* the connection's input, its output */
     bool timed_out;
     bool renews;       /* at messages(): the place where a session changes version */
     enum wait_end end; /* how it ended, for its continuation */

@@ -33,6 +33,8 @@ bool wait_may_begin(lua_State *L, const char *what)
         return luaL_error(L, "%s cannot wait here", what);
     if (!call->done || call->outer)
         return luaL_error(L, "%s cannot wait in %s", what, call->what);
+    if (call->cancelled)
+        return false;
     if (vm->blocked || !lua_isyieldable(L))
         return luaL_error(L,
                           "%s cannot wait in a function that C code calls (of string.gsub, "
@@ -46,6 +48,8 @@ static void go_on(struct run *run, enum wait_end end)
     wheel_stop(&run->vm->host.reactor->wheel, &run->wait.timer);
     list_remove(&run->wait.node);
     run->wait.end = end;
+    if (run->call->conn)
+        conn_wait_for(run->call->conn, false, false);
     call_resume(run);
 }
 
@@ -133,19 +137,27 @@ void wait_prepare(lua_State *L, uint64_t timeout_ms, bool (*is_over)(struct run 
 {
     struct vm *vm = vm_of(L);
     struct run *run = vm->call->run;
-    struct reactor *reactor = vm->host.reactor;
     run->wait.L = L;
     run->wait.is_over = is_over;
     run->wait.timed_out = false;
-    run->wait.renews = false;
+    run->wait.renews = run->wait.reads = run->wait.flushes = false;
+    run->wait.timeout_ms = timeout_ms;
     wheel_timer_init(&run->wait.timer, on_timeout);
-    if (timeout_ms != WAIT_FOR_EVER) {
+    vm->wait_begun = true;
+}
+
+void wait_enter(struct run *run)
+{
+    struct reactor *reactor = run->vm->host.reactor;
+    struct conn *conn = run->call->conn;
+    if (run->wait.timeout_ms != WAIT_FOR_EVER) {
         loop_update_now(reactor->loop);
         wheel_start(&reactor->wheel, &run->wait.timer,
-                    reactor_now_ms(reactor) + timeout_ms);
+                    reactor_now_ms(reactor) + run->wait.timeout_ms);
     }
-    list_append(&vm->waits, &run->wait.node);
-    vm->wait_begun = true;
+    list_append(&run->vm->waits, &run->wait.node);
+    if (conn)
+        conn_wait_for(conn, run->wait.reads, run->wait.flushes);
 }
 
 void wait_end_all(struct version *version)
@@ -162,6 +174,9 @@ void wait_end_all(struct version *version)
 
 int wait_push_closed(lua_State *L)
 {
+    struct call *call = vm_of(L)->call;
+    if (call)
+        call->run->failure = "closed";
     lua_pushnil(L);
     lua_pushliteral(L, "closed");
     lua_pushliteral(L, "ECLOSED");

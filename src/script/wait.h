@@ -30,6 +30,9 @@ bool wait_may_begin(lua_State *L, const char *what);
  * after wait_may_begin. Raises: no. */
 void wait_prepare(lua_State *L, uint64_t timeout_ms, bool (*is_over)(struct run *run));
 
+/* For call.c: it has come out of Lua. Until here it may still fail, for want of memory. */
+void wait_enter(struct run *run);
+
 /* The run that makes the call; in a continuation its wait.end says how the wait ended. Raises:
  * no. */
 struct run *wait_run(lua_State *L);

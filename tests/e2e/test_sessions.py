@@ -215,6 +215,48 @@ class Read(HookTest):
                 self.assertFalse(server.count_log("raised"))
 
 
+class Found(HookTest):
+    """What a hunt for faults has found."""
+
+    def test_the_end_comes_after_what_waits_behind_high_water(self):
+        server = self.serve(
+            session(
+                """neap.sleep(0.1)
+                for message in conn:messages() do note(message) conn:send(("x"):rep(2500000)) end""",
+                "framing = 'line', max_output = '16M'",
+            )
+        )
+        client = self.client(server.address, receive_buffer=65536).send(b"1\n2\n3\n").half_close()
+        server.wait_log('"1"|1 ')
+        self.assertEqual(len(client.receive_all()), 3 * 2500001)
+        client.close()
+        server.wait_log('"gone')
+        self.assert_history(server, "1", "2", "3", "gone eof nil")
+
+    def test_a_decoder_does_not_read(self):
+        server = self.serve(
+            PRELUDE
+            + """
+            local one
+            return {
+              framing = { "custom", function() note(pcall(one.read, one, 5, 0)) note(pcall(one.skip, one, 2)) return 8 end },
+              on_connect = function(conn) one = conn end,
+              on_message = function(conn, text) return text end,
+            }"""
+        )
+        client = self.client(server.address)
+        self.assertEqual(client.ask(b"abcdefgh12345678"), b"abcdefgh12345678")
+        for event in self.history(server):
+            self.assertRegex(event, "^false .*in a hook of that connection only")
+
+    def test_an_old_failure_is_no_excuse(self):
+        server = self.serve(session("conn:read(nil, 0) conn:send('go') conn:read() error('timeout', 0)"))
+        client = self.client(server.address)
+        client.receive_until(b"\n")
+        client.send(b"x\n").receive_all()
+        server.wait_log("on_session raised: timeout")
+
+
 class Session(HookTest):
     def test_the_loop_ends_with_the_peer(self):
         server = self.serve(session(ECHO))

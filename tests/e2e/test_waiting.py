@@ -390,6 +390,116 @@ class Ends(HookTest):
         self.assertEqual(len([e for e in self.history(server) if e.startswith("on_idle")]), 3)
 
 
+class Found(HookTest):
+    """What a hunt for faults has found."""
+
+    def test_timers_that_wait_at_a_shutdown(self):
+        server = self.serve(
+            PRELUDE
+            + """
+            neap.every(0.01, function() neap.sleep(0.1) note("ticks") end)
+            return { framing = "line", on_message = function()
+              for _ = 1, 60 do
+                local s = ("x"):rep(5000)
+                collectgarbage("step", 100)
+                neap.sleep(0.005)
+              end
+              return "done"
+            end }"""
+        )
+        client = self.client(server.address).send(b"x\n")
+        server.wait_log("ticks")
+        self.assertEqual(server.stop(), 0)
+        self.assertEqual(client.receive_all(), b"done\n")
+
+    def test_a_socket_stays_for_datagrams_that_wait(self):
+        def script(answer, host):
+            return f"""{PRELUDE} return {{ listen = "udp://{host}:0", sessions = false,
+              on_message = function(conn, text)
+                note("waits")
+                neap.sleep(0.3)
+                return "{answer} " .. text .. (conn.local_address and "" or "?")
+              end }}"""
+
+        server = self.serve(script("one", "127.0.0.1"), listen=None)
+        client = self.client(server.address).send(b"a")
+        server.wait_log("waits")
+        (server.folder / "main.lua").write_text(script("two", "127.0.0.2"))
+        answer = control(server, "reload")
+        self.assertEqual(client.datagram(), b"one a")
+        self.assertTrue(answer["ok"], answer)
+
+    def test_a_stuck_client_at_a_shutdown_costs_no_cpu(self):
+        server = self.serve(
+            traced(
+                "framing = 'line', send_timeout = 0.1, drain_timeout = 1.5",
+                on_message="function(conn) conn:send(('x'):rep(3000000)) neap.sleep(60) end",
+            )
+        )
+        client = self.client(server.address, receive_buffer=4096).send(b"x\n")
+        server.wait_log("on_message x")
+        before = server.cpu_seconds()
+        server.interrupt()
+        server.wait_log("stopping")
+        server.wait_log("on_disconnect shutdown")
+        self.assertLess(server.cpu_seconds() - before, 0.7)
+        client.close()
+
+    def test_a_cancelled_hook_closes_what_it_has_open_at_every_depth(self):
+        script = (
+            PRELUDE
+            + """
+            local function noting(name)
+              return setmetatable({}, { __close = function() note(name, neap.sleep(1)) end })
+            end
+            neap.after(0, function()
+              local a <close> = noting("outer")
+              coroutine.wrap(function()
+                local b <close> = noting("middle")
+                coroutine.wrap(function()
+                  local c <close> = noting("inner")
+                  note("waits")
+                  neap.sleep(60)
+                end)()
+              end)()
+            end)
+            neap.after(0, function()
+              local bad <close> = setmetatable({}, { __close = function() error("in close", 0) end })
+              neap.sleep(60)
+            end)
+            return { on_message = function() end }"""
+        )
+        server = self.serve(script)
+        server.wait_log("waits")
+        (server.folder / "main.lua").write_text("return { on_message = function() end }")
+        self.assertTrue(control(server, "reload")["ok"])
+        server.wait_log("timer raised: in close")
+        closed = "nil closed ECLOSED"
+        self.assert_history(server, "waits", f"inner {closed}", f"middle {closed}", f"outer {closed}")
+
+    def test_memory_that_runs_out_as_a_wait_begins(self):
+        server = self.serve(
+            traced(
+                "framing = 'line', lua_memory = '4M'",
+                on_message="""function(conn, text)
+                  local held, size = {}, 1 << 16
+                  while size >= 16 do
+                    if not pcall(function() held[#held + 1] = ("x"):rep(size) .. #held end) then size = size // 2 end
+                  end
+                  local co = coroutine.create(function() return neap.sleep(0.01) end)
+                  local ok = pcall(coroutine.resume, co)
+                  held = nil
+                  neap.sleep(0.05)
+                  return "done"
+                end""",
+            )
+        )
+        for _ in range(10):
+            client = self.client(server.address).send(b"x\n").half_close()
+            client.receive_all()
+        self.assertIsNone(server.process.poll())
+
+
 class Errors(HookTest):
     def test_after_a_wait_it_concerns_that_connection(self):
         server = self.serve(
