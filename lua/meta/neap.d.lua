@@ -52,6 +52,8 @@
 ---| "ENOMEM"     # Out of memory.
 ---| "EOF"        # The peer's end came before a whole message.
 ---| "ETIMEDOUT"  # It took too long; or idle_timeout ran out, and then the message is "idle".
+---| "ERAISED"    # A task has raised that.
+---| "ECANCELED"  # A task was cancelled.
 ---| "EBADMSG"    # What came is no message of that framing.
 
 --- How a stream is cut into messages: a name, or a table with a name at `[1]`. Datagrams need none:
@@ -462,6 +464,14 @@ function Connection:skip(count, timeout) end
 ---@return neap.Code? code ETIMEDOUT, ECLOSED.
 function Connection:flush(timeout) end
 
+--- As `neap.spawn`, but the task ends with the connection, also over reloads.
+---@param fn fun(...: any): ...
+---@param ... any
+---@return neap.Task|nil task
+---@return string? message
+---@return neap.Code? code ECLOSED.
+function Connection:spawn(fn, ...) end
+
 --- How much is queued that the kernel has not taken.
 ---@return integer bytes 0 for datagrams, and when the connection is gone.
 function Connection:pending() end
@@ -512,6 +522,22 @@ local Timer = {}
 --- Ends it.
 ---@return boolean was_set true if it was still to run.
 function Timer:cancel() end
+
+--- A function that runs beside the hooks.
+---@class neap.Task
+local Task = {}
+
+--- Waits for its end.
+---@param timeout? number Seconds; 0 and less: has it ended? Default: none.
+---@return true|nil ok
+---@return any ... What it returned; or what it raised, `"cancelled"`, `"timeout"`, `"closed"`.
+---@return neap.Code? code ERAISED, ECANCELED, ETIMEDOUT, ECLOSED.
+function Task:wait(timeout) end
+
+--- Ends it where it waits: its `<close>` variables run, nothing else of it. Raises in a task that
+--- runs, which can return by itself.
+---@return boolean was_to_end false if it had ended.
+function Task:cancel() end
 
 --- Writes log records. Each is one line, whatever bytes are in it, and carries the connection of
 --- the hook that writes it. There may be 32 fields; of a name, any byte but letters, digits and
@@ -582,6 +608,14 @@ function neap.time() end
 ---@return "closed"|nil message
 ---@return "ECLOSED"|nil code
 function neap.sleep(seconds) end
+
+--- Calls `fn` with the arguments that follow, beside the hooks, once the one that runs has returned
+--- or waits. It may wait. While the script loads, it is noted and begins when the version serves;
+--- it ends with the version. An error in it is logged, and `on_error` asked with nil.
+---@param fn fun(...: any): ...
+---@param ... any
+---@return neap.Task
+function neap.spawn(fn, ...) end
 
 --- Calls `fn` once, after so many seconds. While the script loads, they count from when it serves.
 ---@param seconds number 0 to 1e9; whole milliseconds count.

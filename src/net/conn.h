@@ -173,7 +173,8 @@ struct conn {
     bool reading;     /* the hook that waits does so for input */
     bool flushing;    /* or for its output to be sent */
     bool session_begun;
-    bool backlog; /* it had its turn, and more is due: nothing is read meanwhile */
+    bool has_tasks; /* the layer above's */
+    bool backlog;   /* it had its turn, and more is due: nothing is read meanwhile */
 
     struct sockaddr_in6 peer; /* or a sockaddr_in; family 0 for Unix sockets */
 };

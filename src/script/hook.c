@@ -11,6 +11,7 @@
 #include "script/bytes.h"
 #include "script/call.h"
 #include "script/lib_conn.h"
+#include "script/lib_task.h"
 #include "script/run.h"
 #include "script/services.h"
 #include "script/version.h"
@@ -300,6 +301,7 @@ static void on_disconnect(struct conn *conn, enum conn_reason reason, const char
 
 static void on_gone(struct conn *conn)
 {
+    lib_task_forget(conn);
     lib_conn_forget(service_of(conn)->version->vm->L, conn);
     services_left(conn->service);
 }

@@ -10,6 +10,7 @@
 #include "net/reactor.h"
 #include "script/framing.h"
 #include "script/lib_read.h"
+#include "script/lib_task.h"
 #include "script/options.h"
 #include "script/sockopt.h"
 #include "script/version.h"
@@ -493,6 +494,7 @@ static const luaL_Reg methods[] = {
     {"resume", l_conn_resume},
     {"after", l_conn_after},
     {"cancel", l_conn_cancel},
+    {"spawn", l_conn_spawn},
     {"read", l_conn_read},
     {"messages", l_conn_messages},
     {"skip", l_conn_skip},

@@ -10,6 +10,7 @@
 #include "net/reactor.h"
 #include "script/keep.h"
 #include "script/lib_conn.h"
+#include "script/lib_task.h"
 #include "script/lib_timer.h"
 #include "script/record.h"
 #include "script/source.h"
@@ -78,12 +79,13 @@ static const luaL_Reg functions[] = {
     {"stop", l_stop},   {"connections", l_connections},
     {"after", l_after}, {"every", l_every},
     {"keep", l_keep},   {"sleep", l_sleep},
-    {NULL, NULL},
+    {"spawn", l_spawn}, {NULL, NULL},
 };
 
 void lib_neap_open_state(lua_State *L)
 {
     lib_timer_open(L);
+    lib_task_open(L);
 }
 
 static void push_script(lua_State *L, const struct version *version)

@@ -71,16 +71,6 @@ static struct conn *check_own(lua_State *L, const char *what)
     return conn;
 }
 
-/* Milliseconds; nothing is for ever. */
-static uint64_t check_timeout(lua_State *L, int index)
-{
-    if (lua_isnoneornil(L, index))
-        return WAIT_FOR_EVER;
-    lua_Number seconds = luaL_checknumber(L, index);
-    luaL_argcheck(L, seconds < 1e9, index, "seconds up to 1e9 expected");
-    return seconds > 0 ? (uint64_t)(seconds * 1e3) : 0;
-}
-
 /* A framing that is only for this read; it stays on the stack as long as that waits. */
 struct reading {
     struct codec count;      /* so many bytes */
@@ -189,7 +179,7 @@ static int read_message(lua_State *L, const char *what, bool renews)
 {
     lua_settop(L, 3);
     struct conn *conn = check_own(L, what);
-    uint64_t timeout_ms = check_timeout(L, 3);
+    uint64_t timeout_ms = wait_check_timeout(L, 3);
     if (!conn)
         return wait_push_closed(L);
     struct conn_want want;
@@ -231,7 +221,7 @@ int l_conn_messages(lua_State *L)
 {
     lua_settop(L, 3);
     struct conn *conn = check_own(L, "conn:messages");
-    check_timeout(L, 3);
+    wait_check_timeout(L, 3);
     struct conn_want want;
     if (conn) /* wrong arguments are told here and not in the loop */
         check_want(L, 2, conn, &want);
@@ -294,7 +284,7 @@ static int skip_some(lua_State *L, struct conn *conn, lua_Integer left)
         lua_pushboolean(L, 1);
         return 1;
     }
-    uint64_t timeout_ms = check_timeout(L, 3);
+    uint64_t timeout_ms = wait_check_timeout(L, 3);
     if (timeout_ms == 0)
         return push_failure(L, "timeout", "ETIMEDOUT");
     if (!wait_may_begin(L, "conn:skip"))
@@ -335,7 +325,7 @@ int l_conn_flush(lua_State *L)
 {
     lua_settop(L, 2);
     struct conn *conn = check_own(L, "conn:flush");
-    uint64_t timeout_ms = check_timeout(L, 2);
+    uint64_t timeout_ms = wait_check_timeout(L, 2);
     if (!conn)
         return wait_push_closed(L);
     if (conn_pending(conn) == 0) {

@@ -28,6 +28,7 @@ struct wait {
     /* Whether it is over by what has happened to its connection; NULL: only by time. */
     bool (*is_over)(struct run *run);
     struct conn_want want; /* what it reads */
+    const void *subject;   /* what it waits for otherwise: a task */
     uint64_t timeout_ms;
     bool reads, flushes; /* the connection's input, its output */
     bool timed_out;

@@ -13,6 +13,7 @@
 #include "script/environment.h"
 #include "script/fault.h"
 #include "script/keep.h"
+#include "script/lib_task.h"
 #include "script/lib_timer.h"
 #include "script/services.h"
 #include "script/source.h"
@@ -129,6 +130,7 @@ static int make(lua_State *L)
         version->hooks[i] = LUA_NOREF;
     options_init_app(&version->settings);
     list_init(&version->timers);
+    list_init(&version->tasks);
     list_init(&version->node);
     if (luaL_newmetatable(L, metatable)) {
         lua_pushcfunction(L, l_version_gc);
@@ -189,6 +191,12 @@ struct version *version_load(struct vm *vm, struct source *source, unsigned numb
     return NULL;
 }
 
+static void start_all(struct version *version)
+{
+    lib_timer_start_all(version);
+    lib_task_start_all(version);
+}
+
 size_t version_switch(struct version *version)
 {
     bool was_exposed = version->state == VERSION_SERVING;
@@ -197,7 +205,7 @@ size_t version_switch(struct version *version)
     version->vm->version = version;
     keep_commit(version);
     if (!was_exposed)
-        lib_timer_start_all(version);
+        start_all(version);
     wait_renew_all(version->vm);
     return left;
 }
@@ -207,7 +215,7 @@ void version_expose(struct version *candidate)
     candidate->state = VERSION_SERVING;
     candidate->calls = candidate->errors = 0;
     services_stand_aside(candidate);
-    lib_timer_start_all(candidate);
+    start_all(candidate);
 }
 
 void version_withdraw(struct version *candidate)
@@ -261,10 +269,17 @@ static void let_go_if_free(struct version *version)
         let_go(version);
 }
 
+/* Returns how many timers there were. */
+static size_t stop_all(struct version *version)
+{
+    lib_task_stop_all(version);
+    wait_end_all(version);
+    return lib_timer_stop_all(version);
+}
+
 size_t version_retire(struct version *version)
 {
-    wait_end_all(version);
-    size_t ended = lib_timer_stop_all(version);
+    size_t ended = stop_all(version);
     version->state = VERSION_RETIRED;
     let_go_if_free(version);
     return ended;
@@ -276,8 +291,7 @@ void version_free(struct version *version)
         return;
     if (version->vm->version == version)
         version->vm->version = NULL;
-    wait_end_all(version);
-    lib_timer_stop_all(version);
+    (void)stop_all(version);
     version->state = VERSION_RETIRED;
     let_go(version);
 }

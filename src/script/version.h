@@ -75,6 +75,7 @@ struct version {
     struct app_settings settings;
     struct script_service *services;
     size_t service_count;
+    struct list tasks; /* struct task of neap.spawn that are not over */
     struct list
         timers; /* struct script_timer that are started, or will be with the version */
 };

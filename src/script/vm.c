@@ -59,6 +59,7 @@ struct vm *vm_new(const struct vm_host *host, size_t memory_limit)
     list_init(&vm->services);
     list_init(&vm->versions);
     list_init(&vm->waits);
+    list_init(&vm->conn_tasks);
     alloc_init(&vm->alloc, memory_limit);
     vm->L = lua_newstate(allocate, &vm->alloc);
     if (!vm->L) {

@@ -67,7 +67,8 @@ struct vm {
     const struct eval_ops *eval; /* who gets what is printed; NULL: the log */
     struct run *pool[VM_POOL_MAX];
     size_t pool_count;
-    struct list waits; /* struct run that wait */
+    struct list waits;      /* struct run that wait */
+    struct list conn_tasks; /* struct task of connections */
     struct vm_fold fold;
 };
 

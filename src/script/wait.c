@@ -31,10 +31,10 @@ bool wait_may_begin(lua_State *L, const char *what)
     const struct call *call = vm->call;
     if (!call)
         return luaL_error(L, "%s cannot wait here", what);
-    if (!call->done || call->outer)
-        return luaL_error(L, "%s cannot wait in %s", what, call->what);
     if (call->cancelled)
         return false;
+    if (!call->done || call->outer)
+        return luaL_error(L, "%s cannot wait in %s", what, call->what);
     if (vm->blocked || !lua_isyieldable(L))
         return luaL_error(L,
                           "%s cannot wait in a function that C code calls (of string.gsub, "
@@ -53,11 +53,16 @@ static void go_on(struct run *run, enum wait_end end)
     call_resume(run);
 }
 
-static void cancel(struct run *run)
+void wait_cancel(struct run *run)
 {
     wheel_stop(&run->vm->host.reactor->wheel, &run->wait.timer);
     list_remove(&run->wait.node);
     call_cancel(run);
+}
+
+static bool is_over(struct run *run)
+{
+    return run->wait.is_over && run->wait.is_over(run);
 }
 
 static void on_timeout(struct wheel_timer *timer)
@@ -67,7 +72,7 @@ static void on_timeout(struct wheel_timer *timer)
     if (run->call->conn)
         conn_pump(run->call->conn); /* which looks, as whose hook it goes on */
     else
-        go_on(run, WAIT_DUE);
+        go_on(run, is_over(run) ? WAIT_READY : WAIT_DUE);
 }
 
 static bool is_replaced(const struct run *run)
@@ -83,12 +88,12 @@ bool wait_look(struct conn *conn)
         go_on(run, WAIT_CLOSED);
     } else if (is_replaced(run)) {
         run->call->renewed = true;
-        cancel(run);
+        wait_cancel(run);
     } else if (conn->reading && conn->idle_due) {
         conn->idle_due = false;
         conn->active_ms = reactor_now_ms(conn->reactor);
         go_on(run, WAIT_IDLE);
-    } else if (run->wait.is_over && run->wait.is_over(run)) {
+    } else if (is_over(run)) {
         go_on(run, WAIT_READY);
     } else if (run->wait.timed_out) {
         go_on(run, WAIT_DUE);
@@ -133,12 +138,13 @@ void wait_renew_all(struct vm *vm)
     }
 }
 
-void wait_prepare(lua_State *L, uint64_t timeout_ms, bool (*is_over)(struct run *run))
+void wait_prepare(lua_State *L, uint64_t timeout_ms, bool (*over)(struct run *run))
 {
     struct vm *vm = vm_of(L);
     struct run *run = vm->call->run;
     run->wait.L = L;
-    run->wait.is_over = is_over;
+    run->wait.is_over = over;
+    run->wait.subject = NULL;
     run->wait.timed_out = false;
     run->wait.renews = run->wait.reads = run->wait.flushes = false;
     run->wait.timeout_ms = timeout_ms;
@@ -160,14 +166,45 @@ void wait_enter(struct run *run)
         conn_wait_for(conn, run->wait.reads, run->wait.flushes);
 }
 
-void wait_end_all(struct version *version)
+void wait_wake_all(struct vm *vm, const void *subject)
+{
+    struct reactor *reactor = vm->host.reactor;
+    LIST_FOREACH (&vm->waits, node) {
+        struct run *run = container_of(node, struct run, wait.node);
+        if (run->wait.subject != subject)
+            continue;
+        if (run->call->conn)
+            reactor_make_ready(reactor, run->call->conn);
+        else
+            wheel_start(&reactor->wheel, &run->wait.timer, reactor_now_ms(reactor));
+    }
+}
+
+static struct run *find_own(struct version *version)
 {
     LIST_FOREACH (&version->vm->waits, node) {
         struct run *run = container_of(node, struct run, wait.node);
         const struct call *call = run->call;
         if (call->version == version && !call->conn && !call->outlives)
-            cancel(run);
+            return run;
     }
+    return NULL;
+}
+
+void wait_end_all(struct version *version)
+{
+    struct run *run;
+    while ((run = find_own(version))) /* ending one may end others */
+        wait_cancel(run);
+}
+
+uint64_t wait_check_timeout(lua_State *L, int index)
+{
+    if (lua_isnoneornil(L, index))
+        return WAIT_FOR_EVER;
+    lua_Number seconds = luaL_checknumber(L, index);
+    luaL_argcheck(L, seconds < 1e9, index, "seconds up to 1e9 expected");
+    return seconds > 0 ? (uint64_t)(seconds * 1e3) : 0;
 }
 
 /* ---- neap.sleep ---- */

@@ -33,6 +33,15 @@ void wait_prepare(lua_State *L, uint64_t timeout_ms, bool (*is_over)(struct run 
 /* For call.c: it has come out of Lua. Until here it may still fail, for want of memory. */
 void wait_enter(struct run *run);
 
+/* Seconds at that index as milliseconds: none is for ever, less than 0 is 0. Raises. */
+uint64_t wait_check_timeout(lua_State *L, int index);
+
+/* Those that wait for `subject` (run->wait.subject) look whether it is over. Raises: no. */
+void wait_wake_all(struct vm *vm, const void *subject);
+
+/* Ends a hook that waits, with its <close> variables. Raises: no. */
+void wait_cancel(struct run *run);
+
 /* The run that makes the call; in a continuation its wait.end says how the wait ended. Raises:
  * no. */
 struct run *wait_run(lua_State *L);

@@ -9,6 +9,7 @@
 #include "net/conn.h"
 #include "net/reactor.h"
 #include "script/fault.h"
+#include "script/lib_task.h"
 #include "script/lib_timer.h"
 #include "script/version.h"
 #include "script/vm.h"
@@ -37,6 +38,7 @@ static void stop_version(struct version *version)
     if (!version)
         return;
     hook_stop(version, "shutdown");
+    lib_task_stop_all(version);
     (void)lib_timer_stop_all(version);
 }
 

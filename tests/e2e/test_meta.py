@@ -54,7 +54,8 @@ return {
   on_message = function(conn, message)
     if message == "error" then error("raised on purpose") end
     if message == "record" then return neap.log.info("a record") end
-    look_for(message, message == "timer" and neap.after(1000, print) or conn)
+    local made = message == "timer" and neap.after(1000, print) or message == "task" and neap.spawn(print)
+    look_for(message, made or conn)
   end,
   on_error = function(_, err) look_into("error", err) return "keep" end,
 }
@@ -145,6 +146,10 @@ class InTheBinary(Meta):
     def test_timers(self):
         found = self.look("timer", names=self.timer)["timer"]
         self.same(self.timer, found)
+
+    def test_tasks(self):
+        names = self.read.classes["neap.Task"].names()
+        self.same(names, self.look("task", names=names)["task"])
 
     def test_what_scripts_do_not_get_raises(self):
         names = [one.name for one in tables.refusals()]

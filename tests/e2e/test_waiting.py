@@ -444,6 +444,7 @@ class Found(HookTest):
         server.wait_log("on_disconnect shutdown")
         self.assertLess(server.cpu_seconds() - before, 0.7)
         client.close()
+        self.assertEqual(server.wait(), 0)
 
     def test_a_cancelled_hook_closes_what_it_has_open_at_every_depth(self):
         script = (
