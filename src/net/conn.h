@@ -329,7 +329,7 @@ void conn_begin_read(struct conn *conn);
 int conn_read(struct conn *conn, const struct conn_want *want, const char **bytes,
               size_t *len);
 
-/* What conn_read has found is taken; its bytes are valid until the next event still. */
+/* What conn_read has found is taken, and its bytes are gone. */
 void conn_take(struct conn *conn);
 
 /* What on_idle came to: keep it open, or end it. */
