@@ -20,6 +20,12 @@ static void earlier(uint64_t *at_ms, uint64_t since_ms, uint64_t timeout_ms)
         *at_ms = since_ms + timeout_ms;
 }
 
+/* It stands while a hook waits for something else than input. */
+static bool idle_clock_runs(const struct conn *conn)
+{
+    return !conn->waiter || conn->reading;
+}
+
 static uint64_t next_deadline(const struct conn *conn)
 {
     uint64_t at_ms = WHEEL_NEVER;
@@ -34,7 +40,7 @@ static uint64_t next_deadline(const struct conn *conn)
     }
     if (conn->ending) /* it ends now, or a hook that waits has until drain_timeout */
         return at_ms;
-    if (!conn->waiter || conn->reading)
+    if (idle_clock_runs(conn))
         earlier(&at_ms, conn->active_ms, conn_idle_timeout_ms(conn));
     if (conn->eof_done)
         earlier(&at_ms, conn->message_ms, HALF_OPEN_LOOK_MS);
@@ -82,7 +88,7 @@ static void check_open_deadlines(struct conn *conn, uint64_t now_ms)
     else if (conn->kind->pending(conn) &&
              has_passed(now_ms, conn->progress_ms, conn->options->send_timeout_ms))
         conn_end(conn, REASON_TIMEOUT, "send_timeout");
-    else if ((!conn->waiter || conn->reading) &&
+    else if (idle_clock_runs(conn) &&
              has_passed(now_ms, conn->active_ms, conn_idle_timeout_ms(conn)))
         conn->idle_due = true;
 }

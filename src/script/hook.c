@@ -227,14 +227,14 @@ static int push_session(lua_State *L, struct call *call)
 static void session_done(struct call *call)
 {
     struct conn *conn = call->conn;
-    if (!call->renewed) {
-        call->keep = false;
-        hook_done(call);
-        if (!conn->ending)
-            conn_close(conn, conn->eof ? REASON_EOF : REASON_CLOSED, NULL);
-    } else {
+    if (call->renewed) {
         free(call->error);
+        return;
     }
+    call->keep = false;
+    hook_done(call);
+    if (!conn->ending)
+        conn_close(conn, conn->eof ? REASON_EOF : REASON_CLOSED, NULL);
 }
 
 static void on_session(struct conn *conn, bool resumed)

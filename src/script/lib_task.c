@@ -34,6 +34,13 @@ static bool is_of_conn(const struct task *task)
     return task->slot != SLOTS_NONE;
 }
 
+/* A task of a connection holds its version until it runs. */
+static void release(struct version *version, bool of_conn)
+{
+    if (of_conn)
+        version_unwait(version);
+}
+
 /* ---- Its life ---- */
 
 static void finish(struct task *task)
@@ -45,8 +52,6 @@ static void finish(struct task *task)
     if (vm->host.reactor)
         wheel_stop(&vm->host.reactor->wheel, &task->start);
     wait_wake_all(vm, task);
-    if (is_of_conn(task))
-        version_unwait(task->version);
     luaL_unref(vm->L, LUA_REGISTRYINDEX, task->ref); /* it may be collected from here on */
 }
 
@@ -115,6 +120,7 @@ static void on_start(struct wheel_timer *timer)
         task->run = call.run;
     else
         task_done(&call);
+    release(call.version, call.outlives); /* one that waits holds it by itself */
 }
 
 static void start(struct task *task)
@@ -127,8 +133,11 @@ static void start(struct task *task)
 static bool end(struct task *task)
 {
     if (task->state == TASK_NEW) {
+        struct version *version = task->version;
+        bool of_conn = is_of_conn(task);
         task->cancelled = true;
         finish(task);
+        release(version, of_conn);
         return true;
     }
     if (!task->run || list_is_empty(&task->run->wait.node))
@@ -179,7 +188,7 @@ int l_conn_spawn(lua_State *L)
         return wait_push_closed(L);
     struct task *task = new_task(L, 2, call_version(vm));
     task->slot = conn->slot;
-    task->version->waits++; /* it stays as long as the task does */
+    task->version->waits++; /* until release */
     conn->has_tasks = true;
     list_append(&vm->conn_tasks, &task->node);
     start(task);

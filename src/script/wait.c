@@ -211,8 +211,8 @@ uint64_t wait_check_timeout(lua_State *L, int index)
 
 int wait_push_closed(lua_State *L)
 {
-    struct call *call = vm_of(L)->call;
-    if (call)
+    const struct call *call = vm_of(L)->call;
+    if (call && call->conn && is_closing(call->conn)) /* and not another that is gone */
         call->run->failure = "closed";
     lua_pushnil(L);
     lua_pushliteral(L, "closed");

@@ -228,7 +228,7 @@ class Found(HookTest):
             )
         )
         client = self.client(server.address, receive_buffer=65536).send(b"1\n2\n3\n").half_close()
-        server.wait_log('"1"|1 ')
+        server.wait_log('msg="1"')
         self.assertEqual(len(client.receive_all()), 3 * 2500001)
         client.close()
         server.wait_log('"gone')
@@ -300,7 +300,7 @@ class Session(HookTest):
             server = self.serve(session(body))
             client = self.client(server.address).send(b"half")
             self.client(server.address).send(b"x\n")
-            server.wait_log('"x"|x ')
+            server.wait_log('msg="x"')
             client.reset()
             server.wait_log("gone reset")
         with self.subTest("kick"):
