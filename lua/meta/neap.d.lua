@@ -55,6 +55,10 @@
 ---| "ERAISED"    # A task has raised that.
 ---| "ECANCELED"  # A task was cancelled.
 ---| "EBADMSG"    # What came is no message of that framing.
+---| "EMFILE"     # max_connections is reached, or the system has no descriptor left.
+---| "ENOTFOUND"  # There is no such name, or it has no address.
+---| "EAGAIN"     # The name servers gave no answer that says anything: it may be asked again.
+---| string       # What connect(2) answers: ECONNREFUSED, EHOSTUNREACH, ENOENT.
 
 --- How a stream is cut into messages: a name, or a table with a name at `[1]`. Datagrams need none:
 --- each is one message.
@@ -257,7 +261,8 @@
 --- Threads that serve, each with its own loop and its own Lua state; `"auto"` is one for each core
 --- that the process may use. Default: 1.
 ---@field workers? integer|"auto"
---- Stream connections of all workers together. Default: descriptor limit less 64.
+--- Stream connections of all workers together, and those of `neap.connect`.
+--- Default: descriptor limit less 64.
 ---@field max_connections? integer
 --- Stream connections from one address, except loopback and Unix sockets; 0 is no limit.
 --- Default: none.
@@ -268,6 +273,9 @@
 --- Datagram peers of all workers together, an equal share for each. When there is no room, the peer
 --- goes that was not heard for longest, those of a single datagram first. Default: 65536.
 ---@field max_peers? integer
+--- The name servers that `neap.resolve` and `neap.connect` ask, as `"127.0.0.1"` or
+--- `"[::1]:5353"`, in turn. Default: those of /etc/resolv.conf.
+---@field nameservers? string[]
 --- Bytes of input and output that one worker holds for all its connections. Over it, the connection
 --- that holds most ends with the reason `"full"`. Default: 256 MiB.
 ---@field max_buffered? neap.Size
@@ -293,6 +301,16 @@
 ---@class neap.Script: neap.Service, neap.App
 
 -- ---- What hooks are given ----
+
+--- What `neap.connect` may be told.
+---@class neap.ConnectOptions
+--- Seconds for lookups and all attempts together. Default: 5 s.
+---@field timeout? number
+--- Default: that of the service, or `"raw"`.
+---@field framing? neap.Framing
+--- The service of this script whose hooks and options are to hold, in the version that then serves;
+--- it need not listen anywhere (`listen = {}`).
+---@field service? string
 
 --- Who wants to connect.
 ---@class neap.Peer
@@ -350,8 +368,8 @@
 ---@field local_address string
 --- What it came through.
 ---@field transport "tcp"|"udp"|"unix"|"unixgram"
---- The name of its service; `main` for a lone one.
----@field service string
+--- The name of its service; `main` for a lone one, nil for what `neap.connect` opened for none.
+---@field service string|nil
 --- Number of the script's version when it was opened.
 ---@field version integer
 --- Bytes received.
@@ -429,12 +447,13 @@ function Connection:after(seconds, name) end
 ---@return boolean was_set false also when the connection is gone.
 function Connection:cancel(name) end
 
---- Waits for the next message, in a hook of this connection: `nil` is one under its framing, a
---- number so many bytes (1 to `max_read`), a framing one message under that, `"all"` what comes
---- until the peer's end (at most `max_message`). In `on_message` it is what follows the message;
---- datagrams are read whole. `idle_timeout` runs meanwhile. A read that fails takes nothing.
---- `assert(conn:read())` is good style: an error with the message of a failed read ends the
---- connection for that reason, and is not logged.
+--- Waits for the next message: `nil` is one under its framing, a number so many bytes (1 to
+--- `max_read`), a framing one message under that, `"all"` what comes until the peer's end (at most
+--- `max_message`). In `on_message` it is what follows the message; datagrams are read whole.
+--- `idle_timeout` runs meanwhile. A read that fails takes nothing. What one hook or task reads, the
+--- connection's own hooks are not given; a second reader raises. `assert(conn:read())` is good
+--- style: an error with the message of a failed read of the hook's own connection ends that for the
+--- same reason, and is not logged.
 ---@param what? integer|"all"|neap.Framing
 ---@param timeout? number Seconds; 0 and less: only what is there. Default: none.
 ---@return string|nil message
@@ -463,6 +482,17 @@ function Connection:skip(count, timeout) end
 ---@return string? message `"timeout"`, `"closed"`.
 ---@return neap.Code? code ETIMEDOUT, ECLOSED.
 function Connection:flush(timeout) end
+
+--- Joins two streams, at once: what has come on either and was not delivered, and all that
+--- follows, goes to the other, without Lua. A side is read no faster than the other takes it. When
+--- the input of one ends, the output of the other is closed; when one closes or is reset, so is the
+--- other. No message is delivered from then on; timers, `idle_timeout` and `on_disconnect` are as
+--- before. Raises when one of them is piped or read already.
+---@param other neap.Connection
+---@return true|nil ok
+---@return "closed"|"not for datagrams"|nil message
+---@return "ECLOSED"|"EOPNOTSUPP"|nil code
+function Connection:pipe(other) end
 
 --- As `neap.spawn`, but the task ends with the connection, also over reloads.
 ---@param fn fun(...: any): ...
@@ -608,6 +638,28 @@ function neap.time() end
 ---@return "closed"|nil message
 ---@return "ECLOSED"|nil code
 function neap.sleep(seconds) end
+
+--- Opens a connection, and waits until it is open. Names are looked up; over several addresses,
+--- IPv6 and IPv4 take turns, and the next is tried when one fails or has not answered for 250 ms
+--- (Happy Eyeballs, RFC 8305). Opened in a hook or a task of a connection it ends with that, also
+--- over reloads; opened elsewhere, with the version. What `on_start` opens is there once the
+--- version serves. Without `service` it is given to no hook: read it, or `pipe` it. While the
+--- script loads it raises.
+---@param address string As in `listen`, or with a name: `"tcp://db.example:5432"`.
+---@param options? neap.ConnectOptions
+---@return neap.Connection|nil conn
+---@return string? message The address and what is wrong: `"tcp://db.example:5432: timeout"`.
+---@return neap.Code? code ETIMEDOUT, ENOTFOUND, EAGAIN, EMFILE, ECLOSED, ENOMEM, or connect(2)'s.
+function neap.connect(address, options) end
+
+--- Looks a name up, without blocking: in the hosts file, then with the name servers and search
+--- domains of the system, or `nameservers`. An address stands for itself.
+---@param name string
+---@param timeout? number Seconds. Default: 5 s.
+---@return string[]|nil addresses Numeric, at most 16, the better ones first (RFC 6724).
+---@return string? message The name and what is wrong: `"db.example: no such name"`.
+---@return neap.Code? code ENOTFOUND, ETIMEDOUT, EAGAIN, ECONNREFUSED, ECLOSED, ENOBUFS, ENOMEM.
+function neap.resolve(name, timeout) end
 
 --- Calls `fn` with the arguments that follow, beside the hooks, once the one that runs has returned
 --- or waits. It may wait. While the script loads, it is noted and begins when the version serves;

@@ -50,6 +50,24 @@ static int io_accept(struct io *io, int fd, struct sockaddr *from, socklen_t *fr
     return (int)result(accept4(fd, from, from_len, SOCK_NONBLOCK | SOCK_CLOEXEC));
 }
 
+static int io_socket(struct io *io, int family, int type)
+{
+    (void)io;
+    return (int)result(socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+}
+
+static int io_bind(struct io *io, int fd, const struct sockaddr *at, socklen_t len)
+{
+    (void)io;
+    return (int)result(bind(fd, at, len));
+}
+
+static int io_connect(struct io *io, int fd, const struct sockaddr *to, socklen_t len)
+{
+    (void)io;
+    return (int)result(connect(fd, to, len));
+}
+
 static int io_shutdown_write(struct io *io, int fd)
 {
     (void)io;
@@ -143,6 +161,9 @@ static const struct io_ops system_ops = {
     .recv_many = io_recv_many,
     .send_many = io_send_many,
     .accept = io_accept,
+    .socket = io_socket,
+    .bind = io_bind,
+    .connect = io_connect,
     .shutdown_write = io_shutdown_write,
     .close = io_close,
     .get_option = io_get_option,

@@ -27,6 +27,10 @@ struct io_ops {
     int (*send_many)(struct io *io, int fd, struct mmsghdr *messages, unsigned count);
     /* accept4(2), non-blocking and close-on-exec. */
     int (*accept)(struct io *io, int fd, struct sockaddr *from, socklen_t *from_len);
+    /* socket(2), non-blocking and close-on-exec; bind(2); connect(2). */
+    int (*socket)(struct io *io, int family, int type);
+    int (*bind)(struct io *io, int fd, const struct sockaddr *at, socklen_t len);
+    int (*connect)(struct io *io, int fd, const struct sockaddr *to, socklen_t len);
     int (*shutdown_write)(struct io *io, int fd);
     /* close(2); with `reset` a TCP connection is reset, not finished (SO_LINGER 0). */
     void (*close)(struct io *io, int fd, int reset);

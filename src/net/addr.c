@@ -37,6 +37,7 @@ struct span {
 struct source {
     const char *text;
     char *why;
+    char *name; /* takes a host that is to be looked up; NULL: none may be */
 };
 
 enum {
@@ -172,6 +173,25 @@ static int refuse_host(struct span host, const struct source *source)
                   SPAN(host));
 }
 
+/* Letters of a host's name, and '_', which names of services have. */
+static bool is_name(struct span host)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                  "0123456789-_.";
+    return host.len > 0 && host.len < ADDR_NAME_MAX && host.at[0] != '.' &&
+           span_run(host, letters) == host.len && span_run(host, "0123456789.") < host.len;
+}
+
+/* A host that is no number: a name, where one may stand. */
+static int set_name(struct span host, const struct source *source)
+{
+    if (!source->name || !is_name(host))
+        return refuse_host(host, source);
+    memcpy(source->name, host.at, host.len);
+    source->name[host.len] = '\0';
+    return 0;
+}
+
 /* Takes a numeric host, in the one form inet_ntop writes, or localhost. */
 static int set_host(struct addr *addr, struct span host, const struct source *source)
 {
@@ -180,7 +200,7 @@ static int set_host(struct addr *addr, struct span host, const struct source *so
     struct in_addr in;
 
     if (host.len == 0 || host.len >= sizeof text)
-        return refuse_host(host, source);
+        return set_name(host, source);
     memcpy(text, host.at, host.len);
     text[host.len] = '\0';
     if (strcmp(text, "localhost") == 0 || inet_pton(AF_INET, text, &in) == 1) {
@@ -188,7 +208,7 @@ static int set_host(struct addr *addr, struct span host, const struct source *so
         return 0;
     }
     if (inet_pton(AF_INET6, text, &in6) != 1)
-        return refuse_host(host, source);
+        return set_name(host, source);
     print_in6(&in6, addr->host);
     return 0;
 }
@@ -419,7 +439,7 @@ static struct addr addr_blank(enum transport transport)
 
 int addr_parse(struct addr *addr, const char *text, char *why)
 {
-    struct source source = {text, why};
+    struct source source = {text, why, NULL};
     struct addr parsed = addr_blank(TRANSPORT_TCP);
     struct span all = span_of(text);
     size_t body_len = span_find(all, '?');
@@ -432,11 +452,32 @@ int addr_parse(struct addr *addr, const char *text, char *why)
     return err;
 }
 
+int remote_parse(struct remote *remote, const char *text, char *why)
+{
+    struct remote parsed = {.addr = addr_blank(TRANSPORT_TCP)};
+    struct source source = {text, why, parsed.name};
+    struct span all = span_of(text);
+
+    if (span_find(all, '?') < all.len)
+        return refuse(&source, "options ('?') are for addresses to listen on");
+    int err = parse_body(&parsed.addr, all, &source);
+    if (err)
+        return err;
+    if (parsed.addr.transport == TRANSPORT_FD)
+        return refuse(&source, "a descriptor is no address to connect to");
+    bool has_port =
+        parsed.addr.transport == TRANSPORT_TCP || parsed.addr.transport == TRANSPORT_UDP;
+    if (has_port && parsed.addr.port == 0)
+        return refuse(&source, "port 0 is none to connect to");
+    *remote = parsed;
+    return 0;
+}
+
 int addr_set(struct addr *addr, enum transport transport, const char *host, uint16_t port,
              char *why)
 {
     struct span span = span_of(host ? host : "");
-    struct source source = {span.at, why};
+    struct source source = {span.at, why, NULL};
     struct addr parsed = addr_blank(transport);
     int err = -EINVAL;
 

@@ -4,7 +4,7 @@
  *     ...?backlog=1024&ipv6_only=0&mode=0660&reuse_port=1
  *
  * What:   one grammar for scripts, flags and environment. A bare port is tcp://127.0.0.1:PORT;
- *         `localhost` stands for 127.0.0.1 and ::1. Hosts are literal: no name is looked up.
+ *         `localhost` stands for 127.0.0.1 and ::1. Hosts are literal, but those of a remote.
  * Errors: 0 or -EINVAL with a sentence in `why` that names what is wrong and what would do. */
 #ifndef NEAP_NET_ADDR_H
 #define NEAP_NET_ADDR_H
@@ -29,6 +29,7 @@ enum transport {
 #define ADDR_TEXT_MAX 160 /* the longest text addr_format writes, with its NUL */
 #define ADDR_HOST_MAX                                                                      \
     108 /* a numeric host, or a path as sockaddr_un holds it, with its NUL */
+#define ADDR_NAME_MAX 254 /* the name of a host, with its NUL */
 #define ADDR_WHY_MAX 192
 #define ADDR_BACKLOG                                                                       \
     4096 /* default; the kernel takes the lesser of it and net.core.somaxconn */
@@ -43,6 +44,12 @@ struct addr {
     int mode;       /* of a Unix socket's file; -1: as umask has it */
     int ipv6_only;  /* 1 but for "?ipv6_only=0" */
     int reuse_port; /* 0 but for "?reuse_port=1": other processes may bind it too */
+};
+
+/* What an address to connect to names: its host may be a name that is to be looked up. */
+struct remote {
+    struct addr addr; /* without a host, if there is a name */
+    char name[ADDR_NAME_MAX];
 };
 
 /* A socket address of any family neap speaks. */
@@ -65,6 +72,9 @@ bool transport_is_stream(enum transport transport);
 
 /* Reads an address. `why` holds ADDR_WHY_MAX bytes, written on error only. */
 MUST_CHECK int addr_parse(struct addr *addr, const char *text, char *why);
+
+/* Reads an address to connect to, the same way; it has no options. */
+MUST_CHECK int remote_parse(struct remote *remote, const char *text, char *why);
 
 /* A plain address without options, as a script's table gives it. `host` is the path of a Unix
  * socket, which has no port. Checked like addr_parse; a descriptor has no such form. */

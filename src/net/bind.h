@@ -15,7 +15,8 @@
 #include "net/addr.h"
 
 #define BIND_WHY_MAX 320
-#define BOUND_MAX 2 /* sockets of one address: `localhost` has two */
+#define SOCKOPT_MAX 32 /* socket options of one service */
+#define BOUND_MAX 2    /* sockets of one address: `localhost` has two */
 
 struct socket_option {
     int level, name;

@@ -10,6 +10,7 @@
 #include "io/io.h"
 #include "net/conn_clock.h"
 #include "net/loop.h"
+#include "net/pipe.h"
 #include "net/reactor.h"
 
 /* Events that one connection may deliver before others have their turn, and for how long; the
@@ -17,8 +18,6 @@
 #define PUMP_BUDGET 256
 #define PUMP_LOOK 8
 #define PUMP_MS 5U
-
-#define PEER_IDLE_TIMEOUT_MS 30000U
 
 const char *const conn_reason_names[REASON_COUNT] = {
     [REASON_NONE] = "none",         [REASON_EOF] = "eof",
@@ -47,83 +46,7 @@ static const enum counter reason_counters[REASON_COUNT] = {
     [REASON_KICKED] = COUNTER_COUNT,
 };
 
-const struct conn_options conn_options_default = {
-    .idle_timeout_ms = CONN_IDLE_DEFAULT,
-    .message_timeout_ms = 30000,
-    .send_timeout_ms = 60000,
-    .linger_ms = 5000,
-    .max_message = 1U << 20,
-    .max_read = 16U << 20,
-    .high_water = 1U << 20,
-    .max_output = 8U << 20,
-    .overflow = OVERFLOW_CLOSE,
-};
-
-/* ---- Options ---- */
-
-uint64_t conn_idle_timeout_ms(const struct conn *conn)
-{
-    uint64_t timeout_ms = conn->options->idle_timeout_ms;
-    if (timeout_ms == CONN_IDLE_DEFAULT)
-        return conn->kind->is_stream ? 0 : PEER_IDLE_TIMEOUT_MS;
-    return timeout_ms;
-}
-
-uint64_t conn_option(const struct conn *conn, size_t offset)
-{
-    if (offset == offsetof(struct conn_options, idle_timeout_ms))
-        return conn_idle_timeout_ms(conn);
-    uint64_t value;
-    memcpy(&value, (const char *)conn->options + offset, sizeof value);
-    return value;
-}
-
-/* What it has not set for itself is its service's. */
-static void follow_options(struct conn *conn)
-{
-    const struct conn_options *theirs = &conn->service->options;
-    conn->options = conn->own ? conn->own : theirs;
-    for (size_t at = 0; conn->own && at < sizeof *theirs; at += sizeof(uint64_t))
-        if (!(conn->own_mask & (1U << (at / sizeof(uint64_t)))))
-            memcpy((char *)conn->own + at, (const char *)theirs + at, sizeof(uint64_t));
-}
-
-/* Over high_water. Nor is the rest of a message read until on_drain: its time does not run. */
-static void hold_back(struct conn *conn)
-{
-    conn->want_drain = true;
-    conn->message_ms = 0;
-}
-
-void conn_options_changed(struct conn *conn)
-{
-    follow_options(conn);
-    /* Over a mark that came down messages wait too, and somebody must wake them; below one that
-     * went up they need not wait for on_drain. */
-    if (conn->state == CONN_OPEN && conn_pending(conn) > conn->options->high_water)
-        hold_back(conn);
-    else if (conn->want_drain)
-        reactor_make_ready(conn->reactor, conn);
-    conn_arm(conn);
-}
-
-int conn_set_option(struct conn *conn, size_t offset, uint64_t value)
-{
-    if (!conn->own && !(conn->own = calloc(1, sizeof *conn->own)))
-        return -ENOMEM;
-    memcpy((char *)conn->own + offset, &value, sizeof value);
-    conn->own_mask |= 1U << (offset / sizeof(uint64_t));
-    conn_options_changed(conn);
-    return 0;
-}
-
-void conn_move(struct conn *conn, struct service *service)
-{
-    conn->service->users--;
-    service->users++;
-    conn->service = service;
-    follow_options(conn);
-}
+/* ---- Framings ---- */
 
 void framing_ref(struct framing *framing)
 {
@@ -279,7 +202,7 @@ static bool deliver_next(struct conn *conn)
         deliver_closing(conn);
         return true;
     }
-    if (conn->service->hooks & HOOK_SESSION) {
+    if ((conn->service->hooks & HOOK_SESSION) && !conn->pipe) {
         deliver_session(conn);
         return true;
     }
@@ -290,10 +213,12 @@ static bool deliver_next(struct conn *conn)
         conn->service->ops->on_drain(conn);
         return true;
     }
-    if (conn->idle_due) {
+    if (conn->idle_due && !conn->reader) {
         deliver_idle(conn);
         return true;
     }
+    if (conn->reader || conn->pipe || conn->service->pulled)
+        return false;
     /* on_eof was given the rest: under a framing set since, it might be a message. */
     return (!conn->eof_done && deliver_message(conn)) || deliver_eof(conn);
 }
@@ -329,7 +254,8 @@ static bool is_message_due(struct conn *conn)
 {
     bool other =
         conn->ending || conn->drain_due || conn->idle_due || conn_due_timer(conn) != NULL;
-    return conn->state == CONN_OPEN && !conn->eof_done && !other;
+    return conn->state == CONN_OPEN && !conn->eof_done && !conn->reader && !conn->pipe &&
+           !other;
 }
 
 bool conn_next_message(struct conn *conn, const char **bytes, size_t *len)
@@ -344,11 +270,9 @@ bool conn_next_message(struct conn *conn, const char **bytes, size_t *len)
 void conn_set_waiter(struct conn *conn, void *waiter)
 {
     conn->waiter = waiter;
-    if (!waiter)
-        conn->reading = conn->flushing = false;
     if (conn->state != CONN_OPEN)
         return;
-    conn->message_ms = 0; /* as in hold_back */
+    conn->message_ms = 0; /* as in conn_hold_back */
     if (!waiter) {        /* a hook that waits is no idle connection */
         conn->active_ms = reactor_now_ms(conn->reactor);
         conn->idle_due = false;
@@ -356,12 +280,19 @@ void conn_set_waiter(struct conn *conn, void *waiter)
     conn_arm(conn);
 }
 
-void conn_wait_for(struct conn *conn, bool reading, bool flushing)
+void conn_set_reader(struct conn *conn, void *reader)
 {
-    conn->reading = reading;
-    conn->flushing = flushing;
+    conn->reader = reader;
     if (conn->state == CONN_OPEN)
         conn_arm(conn);
+    /* Whether it is to be read has changed, and what a reader has left is the hooks'. */
+    if (conn->reactor->current != conn)
+        reactor_make_ready(conn->reactor, conn);
+}
+
+void conn_set_flusher(struct conn *conn, void *flusher)
+{
+    conn->flusher = flusher;
 }
 
 void conn_begin_read(struct conn *conn)
@@ -399,6 +330,16 @@ void conn_take(struct conn *conn)
     conn->kind->message_done(conn);
     conn->message_ms = 0;
     counters_add(&conn->reactor->counters, COUNTER_MESSAGES, 1);
+    if (conn->reactor->current != conn)
+        reactor_make_ready(conn->reactor, conn); /* to settle */
+}
+
+static void tell_watchers(struct conn *conn)
+{
+    bool by_others = (conn->reader && conn->reader != conn->waiter) ||
+                     (conn->flusher && conn->flusher != conn->waiter);
+    if (by_others)
+        conn->service->ops->on_watched(conn);
 }
 
 void conn_pump(struct conn *conn)
@@ -408,7 +349,10 @@ void conn_pump(struct conn *conn)
     if (!slots_get(&reactor->conns, conn->slot))
         return; /* it died earlier in this turn */
     reactor->current = conn;
+    tell_watchers(conn);
     conn->backlog = deliver_some(conn);
+    if (conn->pipe)
+        pipe_move(conn);
     if (conn->state != CONN_CLOSED)
         conn->kind->settle(conn);
     bool is_due = conn->drain_due || conn->ending || conn->state == CONN_CLOSED;
@@ -419,15 +363,22 @@ void conn_pump(struct conn *conn)
     reactor->current = NULL;
 }
 
+bool conn_is_wanted(const struct conn *conn)
+{
+    bool by_hooks = !conn->paused && !conn->waiter && !conn->pipe && !conn->service->pulled;
+    return by_hooks || conn->reading || conn->reader;
+}
+
 bool conn_may_deliver(const struct conn *conn)
 {
-    bool is_wanted = conn->reading || (!conn->paused && !conn->waiter);
-    return is_wanted && conn_pending(conn) <= conn->options->high_water;
+    return conn_is_wanted(conn) && conn_pending(conn) <= conn->options->high_water;
 }
 
 void conn_check_drain(struct conn *conn)
 {
-    if (conn->flushing && conn_pending(conn) == 0)
+    if (conn->pipe && conn_pending(conn) == 0)
+        pipe_drained(conn);
+    if (conn->flusher && conn_pending(conn) == 0)
         reactor_make_ready(conn->reactor, conn);
     /* Half of a mark of 1 is 1: an empty queue must be below it. */
     if (!conn->want_drain || conn_pending(conn) >= (conn->options->high_water + 1) / 2)
@@ -439,6 +390,13 @@ void conn_check_drain(struct conn *conn)
 }
 
 /* ---- Sending ---- */
+
+/* Nor is the rest of a message read until on_drain: its time does not run. */
+void conn_hold_back(struct conn *conn)
+{
+    conn->want_drain = true;
+    conn->message_ms = 0;
+}
 
 static int over_limit(struct conn *conn)
 {
@@ -476,7 +434,7 @@ static int queue(struct conn *conn, const struct iovec *pieces, size_t count, si
     uint64_t high_water = conn->options->high_water;
     if (queued + len <= high_water || conn_pending(conn) <= high_water)
         return 0;
-    hold_back(conn);
+    conn_hold_back(conn);
     return 1;
 }
 
@@ -539,6 +497,17 @@ size_t conn_pending(const struct conn *conn)
 
 /* ---- Ending ---- */
 
+static void release(struct conn *conn)
+{
+    struct reactor *reactor = conn->reactor;
+    wheel_stop(&reactor->wheel, &conn->clock);
+    conn->kind->release(conn, conn->reset_wanted);
+    reactor_hold(reactor, &conn->held, 0);
+    if ((conn->kind->is_stream || conn->outbound) && reactor->ops->on_closed)
+        reactor->ops->on_closed(reactor, conn);
+    reactor_make_ready(reactor, conn);
+}
+
 void conn_set_state(struct conn *conn, enum conn_state state)
 {
     REQUIRE(state > conn->state);
@@ -547,19 +516,15 @@ void conn_set_state(struct conn *conn, enum conn_state state)
     conn->message_ms = 0;
     /* Never delivered from here on; left due, it would keep the loop from blocking. */
     conn->want_drain = conn->drain_due = false;
-    if (conn->waiter)
+    if (conn->waiter || conn->reader || conn->flusher)
         reactor_make_ready(conn->reactor, conn);
-    if (state != CONN_CLOSED)
-        return;
-    wheel_stop(&conn->reactor->wheel, &conn->clock);
-    conn->kind->release(conn, conn->reset_wanted);
-    reactor_hold(conn->reactor, &conn->held, 0);
-    if (conn->kind->is_stream && conn->reactor->ops->on_closed)
-        conn->reactor->ops->on_closed(conn->reactor, conn);
-    reactor_make_ready(conn->reactor, conn);
+    if (state == CONN_CLOSED)
+        release(conn);
+    if (conn->pipe)
+        pipe_part(conn);
     /* Last: a notice may run on_log, and that may do anything to any connection. */
     enum counter counter = reason_counters[conn->reason];
-    if (counter != COUNTER_COUNT)
+    if (state == CONN_CLOSED && counter != COUNTER_COUNT)
         reactor_count(conn->reactor, counter, 1, conn, conn->detail);
 }
 
@@ -633,7 +598,7 @@ int conn_shutdown(struct conn *conn)
 void conn_pause(struct conn *conn)
 {
     conn->paused = true;
-    conn->message_ms = 0; /* as in hold_back */
+    conn->message_ms = 0; /* as in conn_hold_back */
 }
 
 void conn_resume(struct conn *conn)
@@ -716,6 +681,8 @@ void conn_shutdown_all(struct reactor *reactor)
     while ((conn = slots_next(&reactor->conns, &cursor))) {
         if (conn->state == CONN_LINGERING)
             reactor_make_dirty(reactor, conn);
+        if (conn->follows) /* its owner's hook, which has until drain_timeout, may need it */
+            continue;
         conn_end(conn, REASON_SHUTDOWN, NULL);
     }
 }
@@ -748,6 +715,18 @@ int conn_init(struct conn *conn, const struct conn_kind *kind, struct reactor *r
     conn->framing = service->framing;
     framing_ref(conn->framing);
     return 0;
+}
+
+void conn_set_outbound(struct conn *conn)
+{
+    conn->outbound = true;
+    if (conn->service->pulled) {
+        conn->connect_due = false;
+        conn->connected = true;
+    }
+    counters_add(&conn->reactor->counters, COUNTER_OUTBOUND, 1);
+    conn_arm(conn);
+    reactor_make_ready(conn->reactor, conn);
 }
 
 void conn_free(struct conn *conn)

@@ -108,6 +108,8 @@ struct conn_ops {
     void (*on_disconnect)(struct conn *conn, enum conn_reason reason, const char *detail);
     /* No hook: something has happened while a hook waits. True: the hook went on. */
     bool (*on_wake)(struct conn *conn);
+    /* No hook: the reader or flusher, which is not this connection's own hook, is to look. */
+    void (*on_watched)(struct conn *conn);
     /* No hook: its handle has gone stale, what is kept for it can be dropped. Once for each. */
     void (*on_gone)(struct conn *conn);
 };
@@ -124,6 +126,7 @@ struct service {
     struct framing *framing;
     struct conn_options options;
     bool sessions, reply_limit;
+    bool pulled;          /* nothing that comes is given to a hook: it is read */
     uint32_t max_waiting; /* without sessions: hooks that wait at once, in a worker */
     uint32_t users;       /* connections and sockets that point at it */
 };
@@ -138,6 +141,10 @@ struct conn {
     uint32_t own_mask;        /* which it has set, by position in struct conn_options */
     int data_ref;             /* the layer above's: conn.data */
     void *waiter;             /* the layer above's: the hook that waits, or NULL */
+    void *reader;             /* who waits for its input: the same hook, or another's */
+    void *flusher;            /* who waits for its output to be sent */
+    void *children;           /* the layer above's: what ends with it, or NULL */
+    struct conn *pipe;        /* where its input goes, and whose input comes here */
     struct framing *framing;  /* the service's when it was opened, or set since */
     unsigned version;         /* of the service, when it was opened */
 
@@ -170,11 +177,12 @@ struct conn {
     bool reset_wanted; /* closing it resets it */
     bool framing_changed;
     bool has_message; /* one is being delivered */
-    bool reading;     /* the hook that waits does so for input */
-    bool flushing;    /* or for its output to be sent */
+    bool reading;     /* somebody looks into its input right now */
     bool session_begun;
-    bool has_tasks; /* the layer above's */
-    bool backlog;   /* it had its turn, and more is due: nothing is read meanwhile */
+    bool outbound; /* opened from here */
+    bool follows;  /* it ends with the connection that it was opened for */
+    bool held_up;  /* piped, and not read until the other has sent */
+    bool backlog;  /* it had its turn, and more is due: nothing is read meanwhile */
 
     struct sockaddr_in6 peer; /* or a sockaddr_in; family 0 for Unix sockets */
 };
@@ -277,6 +285,9 @@ struct conn_kind {
     void (*message_done)(struct conn *conn);
     /* See conn_give_input. NULL: never. */
     char *(*give_input)(struct conn *conn, const char *bytes, size_t len);
+    /* Sends its input to another, as it is; what that does not take now is queued there. True: all
+     * of it. NULL: never. */
+    bool (*relay)(struct conn *conn, struct conn *to);
     /* What is left of the input at its end, as the next message that is done. */
     void (*rest)(struct conn *conn, const char **bytes, size_t *len);
     /* Queues `len` bytes in pieces; 0 or -errno. The limits were checked. */
@@ -299,6 +310,9 @@ struct conn_kind {
 MUST_CHECK int conn_init(struct conn *conn, const struct conn_kind *kind,
                          struct reactor *reactor, struct service *service, uint64_t number);
 
+/* It was opened from here: on_connect is due, if it has hooks. */
+void conn_set_outbound(struct conn *conn);
+
 /* For on_message: done with the message it was given. True: here is the next, as if on_message
  * had been called again; false: on_message is to return. */
 bool conn_next_message(struct conn *conn, const char **bytes, size_t *len);
@@ -309,8 +323,10 @@ char *conn_give_input(struct conn *conn, const char *bytes, size_t len);
 
 /* A hook begins to wait, or has returned (NULL). */
 void conn_set_waiter(struct conn *conn, void *waiter);
-/* What it waits for: input, and then the connection may be idle; or for output to be sent. */
-void conn_wait_for(struct conn *conn, bool reading, bool flushing);
+/* Who waits for its input, one at a time, and then the connection may be idle; or for its output
+ * to be sent. NULL: nobody does any more. */
+void conn_set_reader(struct conn *conn, void *reader);
+void conn_set_flusher(struct conn *conn, void *flusher);
 
 /* What a hook wants to read. */
 struct conn_want {
@@ -341,9 +357,13 @@ void conn_pump(struct conn *conn);
 /* The only place where the state changes. */
 void conn_set_state(struct conn *conn, enum conn_state state);
 
-/* True when a message may be delivered: not paused, no hook waits for something else, not over
- * high_water. */
+/* True when somebody wants its input: a reader, or the hooks, if it is not paused and none waits. */
+bool conn_is_wanted(const struct conn *conn);
+/* True when a message may be delivered: it is wanted, and the output not over high_water. */
 bool conn_may_deliver(const struct conn *conn);
+
+/* Over high_water: no message until on_drain. */
+void conn_hold_back(struct conn *conn);
 
 /* Notes that the queue fell below the low mark, if somebody waits for that. */
 void conn_check_drain(struct conn *conn);

@@ -23,7 +23,7 @@ static void earlier(uint64_t *at_ms, uint64_t since_ms, uint64_t timeout_ms)
 /* It stands while a hook waits for something else than input. */
 static bool idle_clock_runs(const struct conn *conn)
 {
-    return !conn->waiter || conn->reading;
+    return !conn->waiter || conn->reader;
 }
 
 static uint64_t next_deadline(const struct conn *conn)

@@ -13,6 +13,11 @@
 #define COUNTER_TABLE(X)                                                                   \
     X(CONNECTIONS, "connections", NULL)                                                    \
     X(PEERS, "datagram_peers", NULL)                                                       \
+    X(OUTBOUND, "outbound_connections", NULL)                                              \
+    X(CONNECT_FAILED, "connect_failed", NULL)                                              \
+    X(LOOKUPS, "lookups", NULL)                                                            \
+    X(LOOKUPS_REFUSED, "lookups_refused",                                                  \
+      "refused to look a name up: 4096 lookups are under way")                             \
     X(MESSAGES, "messages", NULL)                                                          \
     X(RECEIVED, "bytes_received", NULL)                                                    \
     X(SENT, "bytes_sent", NULL)                                                            \

@@ -7,13 +7,13 @@
 
 #include "base/require.h"
 #include "io/io.h"
+#include "net/dgram_local.h"
 #include "net/reactor.h"
 
 #define BATCH 32
 /* Batches of one readiness: streams must have their turn too. */
 #define BATCH_ROUNDS 4
 #define DATAGRAM_LEN 65536U /* longer than any UDP datagram */
-#define CONTROL_LEN 64      /* one IP_PKTINFO or IPV6_PKTINFO */
 #define PEER_QUEUE_MAX 16   /* datagrams kept for a peer that is paused */
 #define TABLE_MIN 64
 
@@ -26,8 +26,8 @@ struct dgram_batch {
     struct mmsghdr in[BATCH], out[BATCH];
     struct iovec in_piece[BATCH], out_piece[BATCH];
     struct endpoint from[BATCH], to[BATCH];
-    _Alignas(struct cmsghdr) char in_control[BATCH][CONTROL_LEN];
-    _Alignas(struct cmsghdr) char out_control[BATCH][CONTROL_LEN];
+    _Alignas(struct cmsghdr) char in_control[BATCH][DGRAM_CONTROL_LEN];
+    _Alignas(struct cmsghdr) char out_control[BATCH][DGRAM_CONTROL_LEN];
     size_t out_at[BATCH]; /* where each lies in out_bytes */
     unsigned out_count;
     uint64_t not_sent; /* and not told of yet */
@@ -36,15 +36,6 @@ struct dgram_batch {
     struct dgram *out_socket; /* whose the queued ones are */
     struct buf out_bytes;
     char *in_bytes; /* BATCH * DATAGRAM_LEN; pages that are not used cost nothing */
-};
-
-/* The local address that a datagram came to, when the socket is bound to all. */
-struct local_info {
-    int family; /* 0: not known, or not needed */
-    union {
-        struct in_pktinfo v4;
-        struct in6_pktinfo v6;
-    } as;
 };
 
 struct dgram {
@@ -59,6 +50,7 @@ struct dgram {
     uint64_t seed;
     struct list *table; /* buckets of struct peer */
     size_t bucket_count, peer_count, single_count;
+    struct peer *only; /* whom it is connected to, from here; such a socket has no table */
 };
 
 /* A datagram of a paused peer. */
@@ -194,21 +186,6 @@ static struct dgram_batch *batch_of(struct reactor *reactor)
     return reactor->datagrams;
 }
 
-static void add_local(struct msghdr *header, char *control, const struct local_info *local)
-{
-    if (!local->family)
-        return;
-    bool v4 = local->family == AF_INET;
-    size_t len = v4 ? sizeof local->as.v4 : sizeof local->as.v6;
-    header->msg_control = control;
-    header->msg_controllen = CMSG_SPACE(len);
-    struct cmsghdr *cmsg = CMSG_FIRSTHDR(header);
-    cmsg->cmsg_level = v4 ? IPPROTO_IP : IPPROTO_IPV6;
-    cmsg->cmsg_type = v4 ? IP_PKTINFO : IPV6_PKTINFO;
-    cmsg->cmsg_len = CMSG_LEN(len);
-    memcpy(CMSG_DATA(cmsg), &local->as, len);
-}
-
 /* Sends what is queued; what the system does not take is dropped, as datagrams are. Tells nobody
  * yet: a notice may run on_log, which may queue more. */
 static void flush_batch(struct reactor *reactor)
@@ -276,7 +253,7 @@ static int peer_queue(struct conn *conn, const struct iovec *pieces, size_t coun
                                             .msg_namelen = peer->remote.len,
                                             .msg_iov = &batch->out_piece[i],
                                             .msg_iovlen = 1};
-    add_local(&batch->out[i].msg_hdr, batch->out_control[i], &peer->local);
+    dgram_write_local(&batch->out[i].msg_hdr, batch->out_control[i], &peer->local);
     batch->out_socket = peer->dgram;
     batch->out_count++;
     conn->sent += len;
@@ -298,7 +275,7 @@ static void peer_flush(struct conn *conn)
 static bool peer_next_message(struct conn *conn, const char **bytes, size_t *len)
 {
     struct peer *peer = peer_of(conn);
-    if (!conn->reading && (conn->paused || conn->waiter))
+    if (!conn_is_wanted(conn))
         return false;
     struct list *first = list_first(&peer->kept);
     if (first) {
@@ -387,8 +364,14 @@ static void peer_release(struct conn *conn, bool reset)
     struct peer *peer = peer_of(conn);
     struct dgram_batch *batch = batch_of(conn->reactor);
     /* Its last words may be in the batch, and it is dirty no more. */
-    if (batch->out_count && !batch->receiving)
+    if (batch->out_count && (!batch->receiving || peer->dgram->only))
         flush_batch(conn->reactor);
+    if (peer->dgram->only) {
+        struct io *io = conn->reactor->io;
+        dgram_stop(peer->dgram);
+        io->ops->close(io, peer->dgram->fd, 0);
+        return;
+    }
     list_remove(&peer->age_node);
     conn->reactor->single_count -= peer->single;
     peer->dgram->single_count -= peer->single;
@@ -428,6 +411,8 @@ static void peer_free(struct conn *conn)
     struct peer *peer = peer_of(conn);
     LIST_FOREACH (&peer->kept, node)
         free(container_of(node, struct kept, node));
+    if (peer->dgram->only)
+        free(peer->dgram);
     free(peer);
 }
 
@@ -448,10 +433,9 @@ static const struct conn_kind peer_kind = {
     .free = peer_free,
 };
 
-static struct peer *new_peer(struct dgram *dgram, const struct endpoint *remote,
-                             const struct local_info *local)
+static struct peer *new_peer(struct dgram *dgram, struct service *service, uint64_t number,
+                             const struct endpoint *remote, const struct local_info *local)
 {
-    struct reactor *reactor = dgram->reactor;
     struct peer *peer = calloc(1, sizeof *peer);
     if (!peer)
         return NULL;
@@ -461,13 +445,20 @@ static struct peer *new_peer(struct dgram *dgram, const struct endpoint *remote,
     peer->dgram = dgram;
     peer->remote = *remote;
     peer->local = *local;
-    struct service *service = dgram->ops->choose(reactor, dgram->service, remote);
-    if (conn_init(&peer->conn, &peer_kind, reactor, service, dgram->ops->number(reactor))) {
+    if (conn_init(&peer->conn, &peer_kind, dgram->reactor, service, number)) {
         free(peer);
         return NULL;
     }
     peer->conn.transport = (uint8_t)dgram->transport;
     return peer;
+}
+
+static struct peer *new_sender(struct dgram *dgram, const struct endpoint *remote,
+                               const struct local_info *local)
+{
+    struct reactor *reactor = dgram->reactor;
+    return new_peer(dgram, dgram->ops->choose(reactor, dgram->service, remote),
+                    dgram->ops->number(reactor), remote, local);
 }
 
 static struct peer *open_peer(struct dgram *dgram, uint64_t hash,
@@ -476,7 +467,7 @@ static struct peer *open_peer(struct dgram *dgram, uint64_t hash,
     struct reactor *reactor = dgram->reactor;
     if (reactor->peer_count >= reactor->max_peers)
         evict(reactor);
-    struct peer *peer = new_peer(dgram, remote, local);
+    struct peer *peer = new_sender(dgram, remote, local);
     if (!peer)
         return NULL;
     if (dgram->peer_count >= dgram->bucket_count)
@@ -500,7 +491,7 @@ static void hear_again(struct peer *peer)
 static struct peer *open_single(struct dgram *dgram, const struct endpoint *remote,
                                 const struct local_info *local)
 {
-    struct peer *peer = new_peer(dgram, remote, local);
+    struct peer *peer = new_sender(dgram, remote, local);
     if (peer) {
         peer->single = true;
         dgram->reactor->single_count++;
@@ -521,6 +512,24 @@ static struct peer *known_sender(struct dgram *dgram, uint64_t hash,
     return NULL;
 }
 
+static bool fits(struct reactor *reactor, const struct conn_options *options,
+                 const struct peer *peer, size_t len)
+{
+    if (len <= options->max_message)
+        return true;
+    reactor_count(reactor, COUNTER_DATAGRAMS_OVERSIZE, 1, peer ? &peer->conn : NULL, NULL);
+    return false;
+}
+
+/* From whom a socket is connected to. */
+static struct peer *only_sender(struct dgram *dgram, size_t len)
+{
+    struct peer *peer = dgram->only;
+    bool takes = peer->conn.state == CONN_OPEN &&
+                 fits(dgram->reactor, peer->conn.options, peer, len);
+    return takes ? peer : NULL;
+}
+
 /* The peer that a datagram of that length is for, NULL when it is dropped, with the reason told. */
 static struct peer *sender(struct dgram *dgram, const struct endpoint *remote,
                            const struct local_info *local, size_t len)
@@ -537,11 +546,8 @@ static struct peer *sender(struct dgram *dgram, const struct endpoint *remote,
         reactor_count(reactor, COUNTER_DATAGRAMS_MAX_WAITING, 1, NULL, NULL);
         return NULL;
     }
-    if (len > options->max_message) {
-        reactor_count(reactor, COUNTER_DATAGRAMS_OVERSIZE, 1, peer ? &peer->conn : NULL,
-                      NULL);
+    if (!fits(reactor, options, peer, len))
         return NULL;
-    }
     if (peer)
         hear_again(peer);
     else
@@ -550,31 +556,6 @@ static struct peer *sender(struct dgram *dgram, const struct endpoint *remote,
     if (!peer)
         reactor_count(reactor, COUNTER_REFUSED_MEMORY, 1, NULL, NULL);
     return peer;
-}
-
-static void read_local(const struct dgram *dgram, struct msghdr *header,
-                       struct local_info *local)
-{
-    *local = (struct local_info){0};
-    if (!dgram->wildcard)
-        return;
-    for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(header); cmsg;
-         cmsg = CMSG_NXTHDR(header, cmsg)) {
-        if (cmsg->cmsg_level == IPPROTO_IP && cmsg->cmsg_type == IP_PKTINFO) {
-            local->family = AF_INET;
-            memcpy(&local->as.v4, CMSG_DATA(cmsg), sizeof local->as.v4);
-            /* ip(7): the local address to answer from; where the datagram was sent to may be one
-             * of many, a broadcast. The route decides, as for any reply. */
-            if (local->as.v4.ipi_spec_dst.s_addr ==
-                0) /* it came before the option was set */
-                local->as.v4.ipi_spec_dst = local->as.v4.ipi_addr;
-            local->as.v4.ipi_addr.s_addr = 0;
-            local->as.v4.ipi_ifindex = 0;
-        } else if (cmsg->cmsg_level == IPPROTO_IPV6 && cmsg->cmsg_type == IPV6_PKTINFO) {
-            local->family = AF_INET6;
-            memcpy(&local->as.v6, CMSG_DATA(cmsg), sizeof local->as.v6);
-        }
-    }
 }
 
 static void take_datagram(struct dgram *dgram, unsigned i, size_t len)
@@ -587,10 +568,12 @@ static void take_datagram(struct dgram *dgram, unsigned i, size_t len)
         reactor_count(reactor, COUNTER_DATAGRAMS_TRUNCATED, 1, NULL, NULL);
         return;
     }
-    struct local_info local;
-    read_local(dgram, header, &local);
+    struct local_info local = {0};
+    if (dgram->wildcard)
+        dgram_read_local(header, &local);
     batch->from[i].len = header->msg_namelen;
-    struct peer *peer = sender(dgram, &batch->from[i], &local, len);
+    struct peer *peer =
+        dgram->only ? only_sender(dgram, len) : sender(dgram, &batch->from[i], &local, len);
     if (!peer)
         return;
     struct conn *conn = &peer->conn;
@@ -638,9 +621,23 @@ static int receive_batch(struct dgram *dgram)
         struct msghdr *header = &batch->in[i].msg_hdr;
         header->msg_namelen = sizeof batch->from[i].at;
         header->msg_control = dgram->wildcard ? batch->in_control[i] : NULL;
-        header->msg_controllen = dgram->wildcard ? CONTROL_LEN : 0;
+        header->msg_controllen = dgram->wildcard ? DGRAM_CONTROL_LEN : 0;
     }
     return reactor->io->ops->recv_many(reactor->io, dgram->fd, batch->in, BATCH);
+}
+
+/* An ICMP message: none of a socket's business that many send to, but all there is to tell about
+ * the one that it is connected to. */
+static void hear_error(struct dgram *dgram, int failed)
+{
+    if (!dgram->only || failed == -EAGAIN || failed == -EINTR)
+        return;
+    conn_abort(&dgram->only->conn, REASON_RESET, strerrorname_np(-failed));
+}
+
+static bool is_closed(const struct dgram *dgram)
+{
+    return dgram->only && dgram->only->conn.state == CONN_CLOSED;
 }
 
 static void on_readable(struct loop_io *io, unsigned events)
@@ -648,62 +645,72 @@ static void on_readable(struct loop_io *io, unsigned events)
     (void)events;
     struct dgram *dgram = container_of(io, struct dgram, io);
     struct dgram_batch *batch = batch_of(dgram->reactor);
-    for (int round = 0; round < BATCH_ROUNDS; round++) {
+    for (int round = 0; round < BATCH_ROUNDS && !is_closed(dgram); round++) {
         int count = receive_batch(dgram);
+        if (count < 0)
+            hear_error(dgram, count);
         batch->receiving = true;
         for (int i = 0; i < count; i++)
             take_datagram(dgram, (unsigned)i, batch->in[i].msg_len);
         batch->receiving = false;
         flush_and_tell(dgram->reactor);
         if (count < BATCH)
-            return; /* also on errors: an ICMP message is none of the socket's business */
+            return;
     }
 }
 
 /* ---- Life ---- */
 
-/* Without the contacted address a reply from a socket bound to all may leave from another. */
-static int ask_for_local(struct dgram *dgram)
+static struct dgram *new_dgram(struct reactor *reactor, int fd, enum transport transport)
 {
-    struct io *io = dgram->reactor->io;
-    struct endpoint at = {.len = sizeof at.at};
-    int on = 1;
-    if (io->ops->local_address(io, dgram->fd, &at.at.sa, &at.len) < 0)
-        return 0;
-    if (at.at.sa.sa_family == AF_INET && at.at.in.sin_addr.s_addr == htonl(INADDR_ANY)) {
-        dgram->wildcard = true;
-        return io->ops->set_option(io, dgram->fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof on);
-    }
-    if (at.at.sa.sa_family != AF_INET6 || !IN6_IS_ADDR_UNSPECIFIED(&at.at.in6.sin6_addr))
-        return 0;
-    dgram->wildcard = true;
-    return io->ops->set_option(io, dgram->fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on,
-                               sizeof on);
+    if (!reactor->datagrams && !(reactor->datagrams = new_batch()))
+        return NULL;
+    struct dgram *dgram = calloc(1, sizeof *dgram);
+    if (!dgram)
+        return NULL;
+    dgram->reactor = reactor;
+    dgram->fd = fd;
+    dgram->transport = transport;
+    loop_io_init(&dgram->io, fd, on_readable);
+    return dgram;
 }
 
 struct dgram *dgram_open(struct reactor *reactor, struct service *service, int fd,
                          enum transport transport, const struct dgram_ops *ops)
 {
-    if (!reactor->datagrams && !(reactor->datagrams = new_batch()))
-        return NULL;
-    struct dgram *dgram = calloc(1, sizeof *dgram);
+    struct dgram *dgram = new_dgram(reactor, fd, transport);
     if (dgram)
         dgram->table = new_table(TABLE_MIN);
     if (!dgram || !dgram->table) {
         free(dgram);
         return NULL;
     }
-    dgram->reactor = reactor;
     dgram->service = service;
-    dgram->fd = fd;
-    dgram->transport = transport;
     dgram->ops = ops;
     dgram->bucket_count = TABLE_MIN;
     dgram->seed = reactor->io->ops->random(reactor->io);
-    (void)ask_for_local(dgram); /* an old kernel: replies go by the route, as without it */
-    loop_io_init(&dgram->io, fd, on_readable);
+    dgram->wildcard = dgram_ask_local(reactor->io, fd);
     loop_io_watch(reactor->loop, &dgram->io, LOOP_READ);
     return dgram;
+}
+
+struct conn *dgram_open_outbound(struct reactor *reactor, struct service *service, int fd,
+                                 enum transport transport, const struct endpoint *remote,
+                                 uint64_t number)
+{
+    static const struct local_info any;
+    struct dgram *dgram = new_dgram(reactor, fd, transport);
+    struct peer *peer = dgram ? new_peer(dgram, service, number, remote, &any) : NULL;
+    if (!peer) {
+        free(dgram);
+        reactor->io->ops->close(reactor->io, fd, 0);
+        return NULL;
+    }
+    dgram->only = peer;
+    peer->proven = true; /* its address is ours to say */
+    loop_io_watch(reactor->loop, &dgram->io, LOOP_READ);
+    conn_set_outbound(&peer->conn);
+    return &peer->conn;
 }
 
 void dgram_set_service(struct dgram *dgram, struct service *service)

@@ -31,6 +31,12 @@ struct dgram_ops {
 struct dgram *dgram_open(struct reactor *reactor, struct service *service, int fd,
                          enum transport transport, const struct dgram_ops *ops);
 
+/* Takes up a connected descriptor, also on failure, as a connection to its one peer. NULL: out of
+ * memory. Calls no hook. */
+struct conn *dgram_open_outbound(struct reactor *reactor, struct service *service, int fd,
+                                 enum transport transport, const struct endpoint *remote,
+                                 uint64_t number);
+
 /* Its new peers are of another service from now on; those that live stay where they are. */
 void dgram_set_service(struct dgram *dgram, struct service *service);
 

@@ -8,6 +8,7 @@
 #include "io/io.h"
 #include "net/conn.h"
 #include "net/dgram.h"
+#include "net/resolver.h"
 
 /* How often a turn goes over its lists, and how many connections it flushes, before it looks
  * at the sockets again: a broadcast must not starve them. */
@@ -25,6 +26,17 @@ static struct conn *take_first(struct list *list, size_t offset)
         return NULL;
     list_remove(node);
     return (struct conn *)(void *)((char *)node - offset);
+}
+
+static void run_posted(struct reactor *reactor)
+{
+    struct list now, *node;
+    list_take(&now, &reactor->posted);
+    while ((node = list_first(&now))) {
+        struct post *post = container_of(node, struct post, node);
+        list_remove(node);
+        post->run(post);
+    }
 }
 
 static void run_ready(struct reactor *reactor)
@@ -77,6 +89,12 @@ static void enforce_max_buffered(struct reactor *reactor)
     }
 }
 
+static bool has_work(const struct reactor *reactor)
+{
+    return !list_is_empty(&reactor->posted) || !list_is_empty(&reactor->ready) ||
+           !list_is_empty(&reactor->dirty);
+}
+
 static void set_alarm(struct reactor *reactor)
 {
     uint64_t next_ms = wheel_next_ms(&reactor->wheel);
@@ -92,13 +110,15 @@ static bool on_turn(void *owner)
     uint64_t started_ms = reactor_now_ms(reactor);
     enforce_max_buffered(reactor);
     for (int round = 0; round < TURN_ROUNDS; round++) {
-        if (list_is_empty(&reactor->ready) && list_is_empty(&reactor->dirty))
+        if (!has_work(reactor))
             break;
         if (reactor_now_ms(reactor) - started_ms >= TURN_MS)
             break; /* hooks that wait: the sockets have waited too */
+        run_posted(reactor);
         run_ready(reactor);
         flush_dirty(reactor);
     }
+    enforce_max_buffered(reactor); /* also what those have queued */
     bool may_be_last = reactor->stopping || !list_is_empty(&reactor->dead);
     free_dead(reactor);
     if (may_be_last && reactor->conns.count == 0 && reactor->ops->on_empty)
@@ -106,7 +126,7 @@ static bool on_turn(void *owner)
     if (reactor->scratch.capacity > SCRATCH_KEEP_LEN)
         buf_fini(&reactor->scratch);
     set_alarm(reactor);
-    return !list_is_empty(&reactor->ready) || !list_is_empty(&reactor->dirty);
+    return has_work(reactor);
 }
 
 static void on_alarm(void *owner)
@@ -165,6 +185,7 @@ struct reactor *reactor_new(struct io *io, const struct reactor_ops *ops, void *
     reactor->alarm_ms = WHEEL_NEVER;
     reactor->max_buffered = SIZE_MAX;
     reactor->max_peers = UINT32_MAX;
+    list_init(&reactor->posted);
     list_init(&reactor->ready);
     list_init(&reactor->dirty);
     list_init(&reactor->dead);
@@ -187,6 +208,7 @@ void reactor_free(struct reactor *reactor)
         return;
     free_dead(reactor);
     REQUIRE(reactor->conns.count == 0);
+    resolver_free(reactor->resolver);
     dgram_batch_free(reactor->datagrams);
     loop_free(reactor->loop);
     slots_fini(&reactor->conns);
@@ -206,6 +228,12 @@ void reactor_count(struct reactor *reactor, enum counter counter, uint64_t by,
     counters_add(&reactor->counters, counter, by);
     if (counter_rows[counter].notice)
         reactor->ops->on_notice(reactor, counter, conn, detail);
+}
+
+void reactor_post(struct reactor *reactor, struct post *post)
+{
+    if (list_is_empty(&post->node))
+        list_append(&reactor->posted, &post->node);
 }
 
 void reactor_make_ready(struct reactor *reactor, struct conn *conn)

@@ -1,6 +1,6 @@
 /* net/reactor.h - one worker's loop and all that its connections share.
  *
- *     a turn:  readiness, alarm, wake ─> on_turn: ┌ ready: connections with something due  ┐ until
+ *     a turn:  readiness, alarm, wake ─> on_turn: ┌ posted, ready: something is due        ┐ until
  *                                                 └ dirty: connections to be flushed       ┘ empty
  *                                                   dead:  connections to be freed
  *
@@ -28,6 +28,7 @@ struct conn;
 struct dgram_batch;
 struct io;
 struct reactor;
+struct resolver;
 
 /* What one read may bring: a little more than the 64 KiB that many send at once, so that such a
  * read shows by its length that there is no more. */
@@ -40,11 +41,18 @@ struct reactor_ops {
     /* Something with a line in counter_rows happened; conn and detail may be NULL. */
     void (*on_notice)(struct reactor *reactor, enum counter counter,
                       const struct conn *conn, const char *detail);
-    /* A stream gave its descriptor back (its on_disconnect is still to come). May be NULL. */
+    /* A stream, or what was opened from here, gave its descriptor back (its on_disconnect is still
+     * to come). May be NULL. */
     void (*on_closed)(struct reactor *reactor, const struct conn *conn);
     /* The last connection is gone, or there is none when all are to go; at the end of the turn,
      * when its memory is free. May be NULL. */
     void (*on_empty)(struct reactor *reactor);
+};
+
+/* Something to do before the loop blocks, outside of every hook. */
+struct post {
+    struct list node;
+    void (*run)(struct post *post);
 };
 
 /* What one connection may do before others have their turn. */
@@ -61,15 +69,17 @@ struct reactor {
     struct wheel wheel;
     uint64_t alarm_ms; /* what the loop's alarm is set to */
     struct slots conns;
-    struct list ready, dirty, dead;
-    struct conn *current; /* whose hook runs now; its output gathers in scratch */
-    struct turn turn;     /* of `current` */
+    struct list posted, ready, dirty, dead;
+    struct conn *current;  /* whose hook runs now; its output gathers in scratch */
+    struct conn *decoding; /* whose input a framing of the layer above looks at */
+    struct turn turn;      /* of `current` */
     bool slow;     /* a hook took long: others are to have their turn, the clock is old */
     bool stopping; /* conn_shutdown_all was called */
     char *input;   /* REACTOR_INPUT_LEN bytes, used within one callback */
     size_t lead;   /* bytes that come before them in their memory; one follows */
     struct buf scratch;
     struct dgram_batch *datagrams; /* made at the first datagram socket */
+    struct resolver *resolver;     /* made at the first lookup */
     size_t buffered;               /* bytes of memory that connections hold in buffers */
     size_t max_buffered;
     uint32_t peer_count, max_peers;
@@ -91,10 +101,14 @@ void reactor_count(struct reactor *reactor, enum counter counter, uint64_t by,
 /* Makes room before the input, for who will have its memory. 0 or -ENOMEM. Between callbacks. */
 MUST_CHECK int reactor_set_lead(struct reactor *reactor, size_t lead);
 
-/* The rest is for conn.c, stream.c and dgram.c. */
+/* Has it run before the loop blocks; once, however often it is asked. list_remove takes it back. */
+void reactor_post(struct reactor *reactor, struct post *post);
 
 /* Has conn_pump called for it before the loop blocks; once, however often it is asked. */
 void reactor_make_ready(struct reactor *reactor, struct conn *conn);
+
+/* The rest is for conn.c, stream.c and dgram.c. */
+
 /* Has its output flushed before the loop blocks. */
 void reactor_make_dirty(struct reactor *reactor, struct conn *conn);
 /* Frees it at the end of the turn. */

@@ -102,8 +102,11 @@ static int decode_by_script(struct stream *stream, const struct codec *codec,
 {
     struct conn *conn = &stream->conn;
     struct framing *framing = conn->framing;
+    struct conn *outer = conn->reactor->decoding;
     framing_ref(framing);
+    conn->reactor->decoding = conn;
     int found = codec_decode(codec, &stream->decode, at, len, max, frame);
+    conn->reactor->decoding = outer;
     framing_unref(framing);
     bool may_deliver = conn->state == CONN_OPEN && conn_may_deliver(conn);
     return may_deliver ? found : CODEC_MORE;
@@ -363,6 +366,28 @@ static int stream_shutdown(struct conn *conn)
     return 0;
 }
 
+static void watch(struct stream *stream);
+
+static bool stream_relay(struct conn *conn, struct conn *to)
+{
+    struct stream *from = stream_of(conn), *out = stream_of(to);
+    struct io *io = io_of(from);
+    size_t len;
+    const char *bytes = input(from, &len);
+    if (len == 0)
+        return true;
+    size_t taken = can_send(out) ? sent(out, io->ops->send(io, out->fd, bytes, len)) : 0;
+    if (to->state == CONN_CLOSED)
+        return false;
+    int failed = keep_output(out, bytes + taken, len - taken);
+    consume(from, len);
+    if (failed) /* a part of it is gone */
+        conn_abort(to, REASON_ERROR, "out of memory");
+    else
+        watch(out);
+    return !failed;
+}
+
 /* ---- Closing, watching ---- */
 
 /* Reads what the peer still sent and forgets it: closing with unread input would make the
@@ -427,9 +452,11 @@ static bool wants_input(struct stream *stream)
     const struct conn *conn = &stream->conn;
     if (conn->eof || conn->state == CONN_CLOSED)
         return false;
+    if (conn->pipe)
+        return !conn->held_up && !conn->paused;
     if (conn->state != CONN_OPEN || conn_may_deliver(conn))
         return true;
-    return (conn->paused || conn->waiter) && !buf_len(&stream->out) &&
+    return !conn_is_wanted(conn) && !buf_len(&stream->out) &&
            buf_len(&stream->in) < READ_AHEAD_LEN;
 }
 
@@ -637,6 +664,7 @@ static const struct conn_kind stream_kind = {
     .read = stream_read,
     .message_done = stream_message_done,
     .give_input = stream_give_input,
+    .relay = stream_relay,
     .rest = stream_rest,
     .queue = stream_queue,
     .flush = stream_flush,
@@ -650,8 +678,8 @@ static const struct conn_kind stream_kind = {
     .free = stream_free,
 };
 
-int stream_open(struct reactor *reactor, struct service *service,
-                const struct stream_origin *origin)
+static int new_stream(struct reactor *reactor, struct service *service,
+                      const struct stream_origin *origin, struct stream **out)
 {
     struct stream *stream = calloc(1, sizeof *stream);
     int failed =
@@ -669,8 +697,29 @@ int stream_open(struct reactor *reactor, struct service *service,
     stream->fd = origin->fd;
     loop_io_init(&stream->io, stream->fd, on_ready);
     wheel_timer_init(&stream->stall, on_stall_over);
-    counters_add(&reactor->counters, COUNTER_CONNECTIONS, 1);
-    conn_arm(conn);
-    conn_pump(conn);
+    *out = stream;
     return 0;
+}
+
+int stream_open(struct reactor *reactor, struct service *service,
+                const struct stream_origin *origin)
+{
+    struct stream *stream;
+    int failed = new_stream(reactor, service, origin, &stream);
+    if (failed)
+        return failed;
+    counters_add(&reactor->counters, COUNTER_CONNECTIONS, 1);
+    conn_arm(&stream->conn);
+    conn_pump(&stream->conn);
+    return 0;
+}
+
+struct conn *stream_open_outbound(struct reactor *reactor, struct service *service,
+                                  const struct stream_origin *origin)
+{
+    struct stream *stream;
+    if (new_stream(reactor, service, origin, &stream))
+        return NULL;
+    conn_set_outbound(&stream->conn);
+    return &stream->conn;
 }

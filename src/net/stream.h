@@ -24,4 +24,9 @@ struct stream_origin {
 MUST_CHECK int stream_open(struct reactor *reactor, struct service *service,
                            const struct stream_origin *origin);
 
+/* Takes up one that was opened from here: its on_connect is due, if it has hooks. NULL: out of
+ * memory, and the descriptor is closed. Calls no hook. */
+struct conn *stream_open_outbound(struct reactor *reactor, struct service *service,
+                                  const struct stream_origin *origin);
+
 #endif

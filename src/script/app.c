@@ -16,8 +16,7 @@
 #include "script/version.h"
 #include "script/vm.h"
 
-#define LISTEN_MAX 64  /* addresses of one service */
-#define SOCKOPT_MAX 32 /* of one service */
+#define LISTEN_MAX 64 /* addresses of one service */
 #define SERVICES_MAX 256
 
 static const char default_listen[] = "tcp://127.0.0.1:4343";
@@ -251,6 +250,53 @@ static void read_sockopts(lua_State *L, const struct reading *reading, int index
     }
 }
 
+/* ---- Name servers ---- */
+
+/* Appends one as c-ares takes it: "127.0.0.1:53", "[::1]:53". */
+static void add_nameserver(lua_State *L, const struct reading *reading, const char *text)
+{
+    static const char key[] = "nameservers";
+    struct version *version = reading->version;
+    struct addr addr;
+    char why[ADDR_WHY_MAX], whole[ADDR_TEXT_MAX];
+    size_t len = strlen(version->nameservers);
+    bool has_port =
+        strchr(text, ':') && (strchr(text, ':') == strrchr(text, ':') || *text == '[');
+    bool is_bare6 = strchr(text, ':') && !has_port;
+    snprintf(whole, sizeof whole,
+             is_bare6   ? "udp://[%s]:53"
+             : has_port ? "udp://%s"
+                        : "udp://%s:53",
+             text);
+    if (addr_parse(&addr, whole, why) || strcmp(addr.host, "localhost") == 0)
+        wrong(L, reading, key,
+              lua_pushfstring(L,
+                              "'%s' is no name server: a numeric address is, as in "
+                              "\"127.0.0.1\" or \"[::1]:5353\"",
+                              text));
+    int more = snprintf(version->nameservers + len, sizeof version->nameservers - len,
+                        strchr(addr.host, ':') ? "%s[%s]:%u" : "%s%s:%u", len ? "," : "",
+                        addr.host, (unsigned)addr.port);
+    if (more < 0 || (size_t)more >= sizeof version->nameservers - len)
+        wrong(L, reading, key, "'nameservers' has too many");
+}
+
+/* nameservers = { "127.0.0.1:5353", ... } */
+static void read_nameservers(lua_State *L, const struct reading *reading, int index)
+{
+    bool is_list = lua_type(L, index) == LUA_TTABLE;
+    size_t count = is_list ? lua_rawlen(L, index) : 0;
+    for (size_t i = 1; i <= count; i++) {
+        is_list &= lua_rawgeti(L, index, (lua_Integer)i) == LUA_TSTRING;
+        if (is_list)
+            add_nameserver(L, reading, lua_tostring(L, -1));
+        lua_pop(L, 1);
+    }
+    if (!is_list || count == 0)
+        wrong(L, reading, "nameservers",
+              "'nameservers' must be a list of addresses, like { \"127.0.0.1:5353\" }");
+}
+
 /* ---- Keys ---- */
 
 static void read_framing(lua_State *L, const struct reading *reading, int index)
@@ -314,6 +360,8 @@ static void read_key(lua_State *L, const struct reading *reading, const char *ke
         read_framing(L, reading, index);
     else if (in_service && strcmp(key, "socket") == 0)
         read_sockopts(L, reading, index);
+    else if ((reading->scope & OF_APP) && strcmp(key, "nameservers") == 0)
+        read_nameservers(L, reading, index);
     else if (strcmp(key, "services") == 0 && reading->scope == OF_APP)
         return;
     else if (!read_hook(L, reading, key, index) && !read_option(L, reading, key, index))
@@ -339,6 +387,7 @@ static void read_keys(lua_State *L, const struct reading *reading, int index)
 static void start_service(lua_State *L, struct version *version, const char *name)
 {
     struct script_service *service = &version->services[version->service_count];
+    service->vm = version->vm;
     service->version = version;
     for (size_t i = 0; i < ON_COUNT; i++)
         service->hooks[i] = LUA_NOREF;

@@ -174,11 +174,12 @@ static int decode_custom(void *context, const char *bytes, size_t len,
                          struct codec_frame *frame)
 {
     struct script_framing *framing = context;
-    struct conn *conn = framing->vm->host.reactor->current; /* whose input it is */
+    struct conn *conn = framing->vm->host.reactor->decoding;
+    struct script_service *service = conn ? service_of(conn) : NULL;
     struct call call = {.vm = framing->vm,
                         .what = "the framing's decode",
                         .conn = conn,
-                        .service = conn ? service_of(conn) : NULL,
+                        .service = service && service->version ? service : NULL,
                         .push = push_decode,
                         .take = take_decode,
                         .bytes = bytes,
@@ -309,6 +310,34 @@ static struct script_framing *new_framing(struct vm *vm)
     framing->vm = vm;
     framing->decode = framing->encode = LUA_NOREF;
     return framing;
+}
+
+static const char metatable[] = "neap.framing";
+
+static int l_kept_gc(lua_State *L)
+{
+    struct framing **kept = luaL_checkudata(L, 1, metatable);
+    framing_unref(*kept);
+    *kept = NULL;
+    return 0;
+}
+
+struct framing *framing_push_kept(lua_State *L, int argument)
+{
+    int value = lua_gettop(L);
+    struct framing **kept = lua_newuserdatauv(L, sizeof(struct framing *), 0);
+    *kept = NULL;
+    if (luaL_newmetatable(L, metatable)) {
+        lua_pushcfunction(L, l_kept_gc);
+        lua_setfield(L, -2, "__gc");
+    }
+    lua_setmetatable(L, -2);
+    lua_pushvalue(L, value);
+    *kept = framing_read(L, lua_gettop(L));
+    if (!*kept)
+        luaL_argerror(L, argument, lua_tostring(L, -1));
+    lua_settop(L, value + 1);
+    return *kept;
 }
 
 struct framing *framing_raw(struct vm *vm)

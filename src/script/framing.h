@@ -20,6 +20,9 @@ struct script_framing {
  * or NULL with what is wrong with it at the top of the stack. Raises: on memory. */
 struct framing *framing_read(lua_State *L, int index);
 
+/* The same, as the userdata `struct framing *` that is pushed and holds the reference. Raises. */
+struct framing *framing_push_kept(lua_State *L, int argument);
+
 /* "raw", which needs no script; NULL: no memory. */
 struct framing *framing_raw(struct vm *vm);
 

@@ -10,8 +10,8 @@
 #include "net/reactor.h"
 #include "script/bytes.h"
 #include "script/call.h"
+#include "script/children.h"
 #include "script/lib_conn.h"
-#include "script/lib_task.h"
 #include "script/run.h"
 #include "script/services.h"
 #include "script/version.h"
@@ -185,7 +185,7 @@ static void run(struct call *call, enum hook hook)
     call->function = service->hooks[hook];
     if (call->function == LUA_NOREF)
         return;
-    call->vm = service->version->vm;
+    call->vm = service->vm;
     call->what = hook_rows[hook].name;
     call->service = service;
     if (!call->done)
@@ -233,7 +233,7 @@ static void session_done(struct call *call)
     }
     call->keep = false;
     hook_done(call);
-    if (!conn->ending)
+    if (!conn->ending && !conn->pipe)
         conn_close(conn, conn->eof ? REASON_EOF : REASON_CLOSED, NULL);
 }
 
@@ -301,8 +301,8 @@ static void on_disconnect(struct conn *conn, enum conn_reason reason, const char
 
 static void on_gone(struct conn *conn)
 {
-    lib_task_forget(conn);
-    lib_conn_forget(service_of(conn)->version->vm->L, conn);
+    children_forget(conn);
+    lib_conn_forget(service_of(conn)->vm->L, conn);
     services_left(conn->service);
 }
 
@@ -317,6 +317,7 @@ const struct conn_ops hook_ops = {
     .on_closing = on_closing,
     .on_disconnect = on_disconnect,
     .on_wake = wait_look,
+    .on_watched = wait_wake_watchers,
     .on_gone = on_gone,
 };
 

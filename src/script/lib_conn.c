@@ -7,6 +7,7 @@
 #include <lauxlib.h>
 
 #include "base/macros.h"
+#include "net/pipe.h"
 #include "net/reactor.h"
 #include "script/framing.h"
 #include "script/lib_read.h"
@@ -208,6 +209,21 @@ static int l_conn_shutdown(lua_State *L)
 {
     struct conn *conn = lib_conn_check(L);
     return push_result(L, conn ? conn_shutdown(conn) : -EPIPE);
+}
+
+/* ---- Piping ---- */
+
+static int l_conn_pipe(lua_State *L)
+{
+    struct conn *conn = lib_conn_check(L);
+    uint64_t slot;
+    luaL_argcheck(L, is_handle(L, 2, &slot), 2, "a connection expected");
+    struct conn *other = conn ? conn_find(conn->reactor, slot) : NULL;
+    luaL_argcheck(L, !conn || conn != other, 2, "another connection expected");
+    int failed = conn && other ? pipe_join(conn, other) : -EPIPE;
+    if (failed == -EBUSY)
+        return luaL_error(L, "conn:pipe: one of the two is piped, or read, already");
+    return push_result(L, failed);
 }
 
 /* ---- Holding back, timers ---- */
@@ -412,6 +428,8 @@ static int push_field(lua_State *L, struct conn *conn, enum field field)
         lua_pushstring(L, transport_names[conn->transport]);
         return 1;
     case FIELD_SERVICE:
+        if (!*conn->service->name)
+            return 0; /* opened from here for none */
         lua_pushstring(L, conn->service->name);
         return 1;
     case FIELD_VERSION:
@@ -499,6 +517,7 @@ static const luaL_Reg methods[] = {
     {"messages", l_conn_messages},
     {"skip", l_conn_skip},
     {"flush", l_conn_flush},
+    {"pipe", l_conn_pipe},
     {"pending", l_conn_pending},
     {"is_open", l_conn_is_open},
     {"set", l_conn_set},
@@ -543,7 +562,6 @@ static const luaL_Reg metamethods[] = {
 
 void lib_conn_open(lua_State *L)
 {
-    lib_read_open(L);
     lua_pushlightuserdata(L, NULL);
     lua_newtable(L);
     lua_newtable(L);

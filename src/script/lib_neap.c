@@ -10,6 +10,7 @@
 #include "net/reactor.h"
 #include "script/keep.h"
 #include "script/lib_conn.h"
+#include "script/lib_connect.h"
 #include "script/lib_task.h"
 #include "script/lib_timer.h"
 #include "script/record.h"
@@ -51,7 +52,7 @@ static int l_next_connection(lua_State *L)
     uint32_t cursor = (uint32_t)lua_tointeger(L, lua_upvalueindex(2));
     struct conn *conn;
     while ((conn = slots_next(&reactor->conns, &cursor)))
-        if (conn->connected && conn->state == CONN_OPEN &&
+        if (conn->connected && conn->state == CONN_OPEN && !conn->service->pulled &&
             (!service || strcmp(conn->service->name, service) == 0))
             break;
     lua_pushinteger(L, cursor);
@@ -75,11 +76,12 @@ static int l_connections(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
-    {"now", l_now},     {"time", l_time},
-    {"stop", l_stop},   {"connections", l_connections},
-    {"after", l_after}, {"every", l_every},
-    {"keep", l_keep},   {"sleep", l_sleep},
-    {"spawn", l_spawn}, {NULL, NULL},
+    {"now", l_now},         {"time", l_time},
+    {"stop", l_stop},       {"connections", l_connections},
+    {"after", l_after},     {"every", l_every},
+    {"keep", l_keep},       {"sleep", l_sleep},
+    {"spawn", l_spawn},     {"connect", l_connect},
+    {"resolve", l_resolve}, {NULL, NULL},
 };
 
 void lib_neap_open_state(lua_State *L)

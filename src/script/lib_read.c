@@ -15,84 +15,76 @@
 #include "script/vm.h"
 #include "script/wait.h"
 
-static const char metatable[] = "neap.reading";
-
 /* ---- What failed ---- */
 
-/* nil, message, code. A hook that raises the message ends its connection for that reason. */
-static int push_failure(lua_State *L, const char *message, const char *code)
+/* nil, message, code. A hook that raises the message ends its own connection for that reason. */
+static int push_failure(lua_State *L, const struct conn *conn, const char *message,
+                        const char *code)
 {
-    wait_run(L)->failure = message;
+    struct run *run = wait_run(L);
+    if (conn && conn == run->call->conn)
+        run->failure = message;
     lua_pushnil(L);
     lua_pushstring(L, message);
     lua_pushstring(L, code);
     return 3;
 }
 
-static int push_error(lua_State *L, int failed)
+static int push_error(lua_State *L, const struct conn *conn, int failed)
 {
     switch (-failed) {
     case ENODATA:
-        return push_failure(L, "eof", "EOF");
+        return push_failure(L, conn, "eof", "EOF");
     case EMSGSIZE:
-        return push_failure(L, "oversize", "EMSGSIZE");
+        return push_failure(L, conn, "oversize", "EMSGSIZE");
     case EBADMSG:
-        return push_failure(L, "malformed", "EBADMSG");
+        return push_failure(L, conn, "malformed", "EBADMSG");
     case EOPNOTSUPP:
-        return push_failure(L, "not for datagrams", "EOPNOTSUPP");
+        return push_failure(L, conn, "not for datagrams", "EOPNOTSUPP");
     default:
-        return push_failure(L, "closed", "ECLOSED");
+        return push_failure(L, conn, "closed", "ECLOSED");
     }
 }
 
-static int push_end(lua_State *L, enum wait_end end)
+static int push_timeout(lua_State *L, const struct conn *conn)
 {
-    switch (end) {
-    case WAIT_DUE:
-        return push_failure(L, "timeout", "ETIMEDOUT");
-    case WAIT_IDLE:
-        return push_failure(L, "idle", "ETIMEDOUT");
-    case WAIT_CLOSED:
-    case WAIT_READY:
-        break;
-    }
-    return push_failure(L, "closed", "ECLOSED");
+    return push_failure(L, conn, "timeout", "ETIMEDOUT");
+}
+
+/* How a wait for something of that connection ended, but for WAIT_READY. NULL: it is gone. */
+static int push_end(lua_State *L, const struct conn *conn, enum wait_end end)
+{
+    if (conn && end == WAIT_DUE)
+        return push_timeout(L, conn);
+    if (conn && end == WAIT_IDLE)
+        return push_failure(L, conn, "idle", "ETIMEDOUT");
+    return wait_push_closed(L);
 }
 
 /* ---- Arguments ---- */
 
-/* The connection at 1, which must be the one whose hook runs; NULL: it is gone. */
-static struct conn *check_own(lua_State *L, const char *what)
+/* The connection at 1; NULL: it is gone. */
+static struct conn *check_conn(lua_State *L, const char *what)
 {
     struct conn *conn = lib_conn_check(L);
     const struct call *call = vm_of(L)->call;
-    if (conn && (!call || !call->done || call->conn != conn))
-        luaL_error(L, "%s reads in a hook of that connection only", what);
+    if (!call || !call->done)
+        luaL_error(L, "%s cannot wait in %s", what, call ? call->what : "this place");
     return conn;
 }
 
-/* A framing that is only for this read; it stays on the stack as long as that waits. */
-struct reading {
-    struct codec count;      /* so many bytes */
-    struct framing *framing; /* any other; NULL: count */
-};
-
-static int l_reading_gc(lua_State *L)
+static struct conn *check_reader(lua_State *L, const char *what)
 {
-    struct reading *reading = luaL_checkudata(L, 1, metatable);
-    framing_unref(reading->framing);
-    reading->framing = NULL;
-    return 0;
+    struct conn *conn = check_conn(L, what);
+    if (conn && conn->reader)
+        luaL_error(L, "%s: another hook or task reads from this connection already", what);
+    if (conn && conn->pipe)
+        luaL_error(L, "%s: this connection is piped: what comes goes to the other one",
+                   what);
+    return conn;
 }
 
-static struct reading *push_reading(lua_State *L)
-{
-    struct reading *reading = lua_newuserdatauv(L, sizeof *reading, 0);
-    memset(reading, 0, sizeof *reading);
-    luaL_setmetatable(L, metatable);
-    return reading;
-}
-
+/* The codec stays on the stack as long as the read waits. */
 static void want_count(lua_State *L, int index, const struct conn *conn,
                        struct conn_want *want)
 {
@@ -101,21 +93,19 @@ static void want_count(lua_State *L, int index, const struct conn *conn,
     luaL_argcheck(L, count >= 1, index, "at least 1 byte expected");
     luaL_argcheck(L, (uint64_t)count <= conn->options->max_read, index,
                   "more bytes than max_read");
-    struct reading *reading = push_reading(L);
-    if (codec_init_fixed(&reading->count, (size_t)count, &why))
+    struct codec *codec = lua_newuserdatauv(L, sizeof *codec, 0);
+    memset(codec, 0, sizeof *codec);
+    if (codec_init_fixed(codec, (size_t)count, &why))
         luaL_argerror(L, index, why);
-    *want = (struct conn_want){.codec = &reading->count, .max = (uint64_t)count};
+    *want = (struct conn_want){.codec = codec, .max = (uint64_t)count};
 }
 
 static void want_framing(lua_State *L, int index, const struct conn *conn,
                          struct conn_want *want)
 {
-    struct reading *reading = push_reading(L);
-    reading->framing = framing_read(L, index);
-    if (!reading->framing)
-        luaL_argerror(L, index, lua_tostring(L, -1));
-    *want = (struct conn_want){.codec = &reading->framing->codec,
-                               .max = conn->options->max_message};
+    lua_pushvalue(L, index);
+    const struct framing *framing = framing_push_kept(L, index);
+    *want = (struct conn_want){.codec = &framing->codec, .max = conn->options->max_message};
 }
 
 /* nil: a message under the framing; a number: so many bytes; "all"; a framing. */
@@ -147,7 +137,7 @@ static int attempt(lua_State *L, struct conn *conn, const struct conn_want *want
     if (found == 0)
         return NOT_YET;
     if (found < 0)
-        return push_error(L, found);
+        return push_error(L, conn, found);
     bytes_push(L, conn, len ? bytes : "", len);
     conn_take(conn);
     wait_run(L)->failure = NULL;
@@ -158,8 +148,8 @@ static bool is_readable(struct run *run)
 {
     const char *bytes;
     size_t len;
-    struct conn *conn = run->call->conn;
-    return conn_read(conn, &run->wait.want, &bytes, &len) != 0;
+    struct conn *conn = wait_target(run);
+    return !conn || conn_read(conn, &run->wait.want, &bytes, &len) != 0;
 }
 
 static int go_on_reading(lua_State *L, int status, lua_KContext context)
@@ -167,34 +157,41 @@ static int go_on_reading(lua_State *L, int status, lua_KContext context)
     (void)status;
     (void)context;
     struct run *run = wait_run(L);
-    struct conn *conn = run->call->conn;
-    if (run->wait.end != WAIT_READY)
-        return push_end(L, run->wait.end);
+    struct conn *conn = wait_target(run);
+    if (!conn || run->wait.end != WAIT_READY)
+        return push_end(L, conn, run->wait.end);
     int results = attempt(L, conn, &run->wait.want);
-    return results == NOT_YET ? push_failure(L, "timeout", "ETIMEDOUT") : results;
+    return results == NOT_YET ? push_timeout(L, conn) : results;
+}
+
+static struct run *prepare(lua_State *L, const struct conn *conn, uint64_t timeout_ms,
+                           bool (*is_over)(struct run *run))
+{
+    struct run *run = wait_prepare(L, timeout_ms, is_over);
+    run->wait.target = conn->slot;
+    return run;
 }
 
 /* conn, what, timeout at 1, 2, 3. */
 static int read_message(lua_State *L, const char *what, bool renews)
 {
     lua_settop(L, 3);
-    struct conn *conn = check_own(L, what);
+    struct conn *conn = check_reader(L, what);
     uint64_t timeout_ms = wait_check_timeout(L, 3);
     if (!conn)
         return wait_push_closed(L);
     struct conn_want want;
     check_want(L, 2, conn, &want);
-    struct run *run = wait_run(L);
     conn_begin_read(conn);
-    bool replaced = renews && service_of(conn) != run->call->service;
+    bool replaced = renews && service_of(conn) != wait_run(L)->call->service;
     int results = replaced ? NOT_YET : attempt(L, conn, &want);
     if (results != NOT_YET)
         return results;
     if (timeout_ms == 0)
-        return push_failure(L, "timeout", "ETIMEDOUT");
+        return push_timeout(L, conn);
     if (!wait_may_begin(L, what))
-        return push_failure(L, "closed", "ECLOSED");
-    wait_prepare(L, replaced ? 0 : timeout_ms, is_readable);
+        return wait_push_closed(L);
+    struct run *run = prepare(L, conn, replaced ? 0 : timeout_ms, is_readable);
     run->wait.reads = true;
     run->wait.want = want;
     run->wait.renews = renews;
@@ -206,21 +203,27 @@ int l_conn_read(lua_State *L)
     return read_message(L, "conn:read", false);
 }
 
+/* The session changes version at the messages of its own connection. */
+static bool may_renew(lua_State *L)
+{
+    const struct call *call = vm_of(L)->call;
+    return call && call->conn && call->conn == lib_conn_check(L) && !call->failed &&
+           strcmp(call->what, "on_session") == 0;
+}
+
 /* Upvalues: conn, what, timeout. */
 static int l_next_message(lua_State *L)
 {
     lua_settop(L, 0);
     for (int i = 1; i <= 3; i++)
         lua_pushvalue(L, lua_upvalueindex(i));
-    const struct call *call = vm_of(L)->call;
-    bool is_session = call && !call->failed && strcmp(call->what, "on_session") == 0;
-    return read_message(L, "conn:messages", is_session);
+    return read_message(L, "conn:messages", may_renew(L));
 }
 
 int l_conn_messages(lua_State *L)
 {
     lua_settop(L, 3);
-    struct conn *conn = check_own(L, "conn:messages");
+    struct conn *conn = check_reader(L, "conn:messages");
     wait_check_timeout(L, 3);
     struct conn_want want;
     if (conn) /* wrong arguments are told here and not in the loop */
@@ -257,9 +260,10 @@ static int go_on_skipping(lua_State *L, int status, lua_KContext left)
 {
     (void)status;
     struct run *run = wait_run(L);
-    if (run->wait.end != WAIT_READY)
-        return push_end(L, run->wait.end);
-    return skip_some(L, run->call->conn, left);
+    struct conn *conn = wait_target(run);
+    if (!conn || run->wait.end != WAIT_READY)
+        return push_end(L, conn, run->wait.end);
+    return skip_some(L, conn, left);
 }
 
 /* Anything that there is; nothing is taken. */
@@ -270,8 +274,11 @@ static bool has_input(struct run *run)
     const char *bytes;
     size_t len;
     struct conn_want want = {.codec = &raw, .max = 1};
-    conn_begin_read(run->call->conn);
-    return conn_read(run->call->conn, &want, &bytes, &len) != 0;
+    struct conn *conn = wait_target(run);
+    if (!conn)
+        return true;
+    conn_begin_read(conn);
+    return conn_read(conn, &want, &bytes, &len) != 0;
 }
 
 /* The timeout is for each wait: for any progress. */
@@ -279,25 +286,24 @@ static int skip_some(lua_State *L, struct conn *conn, lua_Integer left)
 {
     left = pass_over(conn, left);
     if (left < 0)
-        return push_error(L, (int)left);
+        return push_error(L, conn, (int)left);
     if (left == 0) {
         lua_pushboolean(L, 1);
         return 1;
     }
     uint64_t timeout_ms = wait_check_timeout(L, 3);
     if (timeout_ms == 0)
-        return push_failure(L, "timeout", "ETIMEDOUT");
+        return push_timeout(L, conn);
     if (!wait_may_begin(L, "conn:skip"))
-        return push_failure(L, "closed", "ECLOSED");
-    wait_prepare(L, timeout_ms, has_input);
-    wait_run(L)->wait.reads = true;
+        return wait_push_closed(L);
+    prepare(L, conn, timeout_ms, has_input)->wait.reads = true;
     return lua_yieldk(L, 0, left, go_on_skipping);
 }
 
 int l_conn_skip(lua_State *L)
 {
     lua_settop(L, 3);
-    struct conn *conn = check_own(L, "conn:skip");
+    struct conn *conn = check_reader(L, "conn:skip");
     lua_Integer count = luaL_checkinteger(L, 2);
     luaL_argcheck(L, count >= 0, 2, "a count of bytes expected");
     return conn ? skip_some(L, conn, count) : wait_push_closed(L);
@@ -307,7 +313,8 @@ int l_conn_skip(lua_State *L)
 
 static bool is_flushed(struct run *run)
 {
-    return conn_pending(run->call->conn) == 0;
+    const struct conn *conn = wait_target(run);
+    return !conn || conn->state == CONN_CLOSED || conn_pending(conn) == 0;
 }
 
 static int go_on_flushed(lua_State *L, int status, lua_KContext context)
@@ -315,8 +322,11 @@ static int go_on_flushed(lua_State *L, int status, lua_KContext context)
     (void)status;
     (void)context;
     struct run *run = wait_run(L);
-    if (run->wait.end != WAIT_READY)
-        return push_end(L, run->wait.end);
+    struct conn *conn = wait_target(run);
+    if (!conn || run->wait.end != WAIT_READY)
+        return push_end(L, conn, run->wait.end);
+    if (conn->state == CONN_CLOSED)
+        return push_error(L, conn, -EPIPE);
     lua_pushboolean(L, 1);
     return 1;
 }
@@ -324,27 +334,21 @@ static int go_on_flushed(lua_State *L, int status, lua_KContext context)
 int l_conn_flush(lua_State *L)
 {
     lua_settop(L, 2);
-    struct conn *conn = check_own(L, "conn:flush");
+    struct conn *conn = check_conn(L, "conn:flush");
     uint64_t timeout_ms = wait_check_timeout(L, 2);
     if (!conn)
         return wait_push_closed(L);
+    if (conn->flusher)
+        return luaL_error(
+            L, "conn:flush: another hook or task waits for the same connection already");
     if (conn_pending(conn) == 0) {
         lua_pushboolean(L, 1);
         return 1;
     }
     if (timeout_ms == 0)
-        return push_failure(L, "timeout", "ETIMEDOUT");
+        return push_timeout(L, conn);
     if (!wait_may_begin(L, "conn:flush"))
-        return push_failure(L, "closed", "ECLOSED");
-    wait_prepare(L, timeout_ms, is_flushed);
-    wait_run(L)->wait.flushes = true;
+        return wait_push_closed(L);
+    prepare(L, conn, timeout_ms, is_flushed)->wait.flushes = true;
     return lua_yieldk(L, 0, 0, go_on_flushed);
-}
-
-void lib_read_open(lua_State *L)
-{
-    luaL_newmetatable(L, metatable);
-    lua_pushcfunction(L, l_reading_gc);
-    lua_setfield(L, -2, "__gc");
-    lua_pop(L, 1);
 }

@@ -9,9 +9,6 @@
 
 #include <lua.h>
 
-/* Once for a state. */
-void lib_read_open(lua_State *L);
-
 int l_conn_read(lua_State *L);
 int l_conn_messages(lua_State *L);
 int l_conn_skip(lua_State *L);

@@ -7,6 +7,7 @@
 #include <lauxlib.h>
 
 #include "net/reactor.h"
+#include "script/children.h"
 #include "script/lib_conn.h"
 #include "script/run.h"
 #include "script/version.h"
@@ -18,7 +19,7 @@ static const char metatable[] = "neap.task";
 enum task_state { TASK_NEW, TASK_RUNS, TASK_OVER };
 
 struct task {
-    struct list node; /* in version->tasks, or in vm->conn_tasks, until it is over */
+    struct list node; /* in the children of its owner, until it is over */
     struct version *version;
     uint64_t slot; /* of its connection; SLOTS_NONE: the version's */
     struct wheel_timer start;
@@ -173,7 +174,7 @@ int l_spawn(lua_State *L)
                           "a task of version %d, which was replaced: its tasks have ended",
                           (int)version->number);
     struct task *task = new_task(L, 1, version);
-    list_append(&version->tasks, &task->node);
+    list_append(&version->children.tasks, &task->node);
     if (version->state == VERSION_SERVING)
         start(task);
     return 1;
@@ -186,11 +187,13 @@ int l_conn_spawn(lua_State *L)
     luaL_checktype(L, 2, LUA_TFUNCTION);
     if (!conn || conn->state == CONN_CLOSED)
         return wait_push_closed(L);
+    struct children *children = children_of(conn);
+    if (!children)
+        return luaL_error(L, "not enough memory");
     struct task *task = new_task(L, 2, call_version(vm));
     task->slot = conn->slot;
     task->version->waits++; /* until release */
-    conn->has_tasks = true;
-    list_append(&vm->conn_tasks, &task->node);
+    list_append(&children->tasks, &task->node);
     start(task);
     return 1;
 }
@@ -248,8 +251,7 @@ static int l_task_wait(lua_State *L)
         return luaL_error(L, "a task cannot wait for itself");
     if (!wait_may_begin(L, "task:wait"))
         return wait_push_closed(L);
-    wait_prepare(L, timeout_ms, is_over);
-    wait_run(L)->wait.subject = task;
+    wait_prepare(L, timeout_ms, is_over)->wait.subject = task;
     return lua_yieldk(L, 0, 0, has_waited);
 }
 
@@ -289,35 +291,31 @@ void lib_task_open(lua_State *L)
 
 void lib_task_start_all(struct version *version)
 {
-    LIST_FOREACH (&version->tasks, node)
+    LIST_FOREACH (&version->children.tasks, node)
         start(container_of(node, struct task, node));
 }
 
 void lib_task_stop_all(struct version *version)
 {
-    LIST_FOREACH (&version->tasks, node) {
+    LIST_FOREACH (&version->children.tasks, node) {
         struct task *task = container_of(node, struct task, node);
         if (task->state == TASK_NEW)
             (void)end(task); /* runs nothing */
     }
 }
 
-static struct task *find_task(struct vm *vm, const struct conn *conn)
+void lib_task_end_all(struct list *tasks)
 {
-    LIST_FOREACH (&vm->conn_tasks, node) {
-        struct task *task = container_of(node, struct task, node);
-        if (task->slot == conn->slot)
-            return task;
-    }
-    return NULL;
+    struct list *first;
+    while ((first = list_first(tasks))) /* ending one may end others */
+        if (!end(container_of(first, struct task, node)))
+            list_remove(first);
 }
 
-void lib_task_forget(struct conn *conn)
+bool lib_task_owner(const struct call *call, uint64_t *slot)
 {
-    if (!conn->has_tasks)
-        return;
-    struct vm *vm = service_of(conn)->version->vm;
-    struct task *task;
-    while ((task = find_task(vm, conn)) && end(task)) /* which may end others */
-        continue;
+    if (call->push != push_task)
+        return false;
+    *slot = ((const struct task *)call->argument)->slot;
+    return *slot != SLOTS_NONE;
 }

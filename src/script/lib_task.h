@@ -10,9 +10,14 @@
 #ifndef NEAP_SCRIPT_LIB_TASK_H
 #define NEAP_SCRIPT_LIB_TASK_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
 #include <lua.h>
 
-struct conn;
+#include "base/list.h"
+
+struct call;
 struct version;
 
 /* spawn(fn, ...) -> task. Upvalue 1: the version. Raises. */
@@ -28,7 +33,10 @@ void lib_task_start_all(struct version *version);
 /* Drops the tasks of a version that have not begun. Raises: no. */
 void lib_task_stop_all(struct version *version);
 
-/* The connection is gone: so are its tasks. Raises: no. */
-void lib_task_forget(struct conn *conn);
+/* Ends those of a connection that is gone. Raises: no. */
+void lib_task_end_all(struct list *tasks);
+
+/* True: the call is a task of that connection. Raises: no. */
+bool lib_task_owner(const struct call *call, uint64_t *slot);
 
 #endif

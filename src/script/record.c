@@ -143,7 +143,9 @@ static size_t add_context(const struct vm *vm, const struct conn *conn, char *pe
 {
     size_t count = 0;
     const struct version *version =
-        conn && conn->service ? service_of(conn)->version : call_version(vm);
+        conn && conn->service ? service_of(conn)->version : NULL;
+    if (!version) /* outside of connections, or on one that a script has opened for itself */
+        version = call_version(vm);
     if (vm->host.workers > 1)
         fields[count++] = record_integer("worker", vm->host.worker);
     if (conn && conn->service) {
@@ -153,7 +155,7 @@ static size_t add_context(const struct vm *vm, const struct conn *conn, char *pe
         fields[count++] = record_integer("conn", (int64_t)conn_number(conn));
         if (*peer)
             fields[count++] = record_string("peer", peer);
-        if (version && !version->lone)
+        if (version && !version->lone && *conn->service->name)
             fields[count++] = record_string("service", conn->service->name);
     }
     if (version)

@@ -24,6 +24,7 @@ static struct run *new_run(struct vm *vm)
         return NULL;
     run->vm = vm;
     list_init(&run->wait.node);
+    list_init(&run->wait.post.node);
     if (vm_protect(vm, new_thread, run) == LUA_OK)
         return run;
     free(run);
@@ -59,6 +60,9 @@ void run_free_all(struct vm *vm)
         struct run *run = container_of(node, struct run, wait.node);
         wheel_stop(&vm->host.reactor->wheel, &run->wait.timer);
         list_remove(&run->wait.node);
+        list_remove(&run->wait.post.node);
+        if (run->wait.abandon)
+            run->wait.abandon(run);
         free(run->parked.error);
         free(run);
     }

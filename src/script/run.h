@@ -11,26 +11,30 @@
 #define NEAP_SCRIPT_RUN_H
 
 #include "base/wheel.h"
+#include "net/reactor.h"
 #include "script/call.h"
 
 enum wait_end {
     WAIT_DUE,    /* its time is over */
     WAIT_READY,  /* what it waited for is there */
     WAIT_CLOSED, /* its connection is gone, or is to go */
-    WAIT_IDLE,   /* it read, and idle_timeout is over */
+    WAIT_IDLE,   /* it read, and idle_timeout of what it read is over */
 };
 
 struct wait {
     struct list node; /* in vm->waits */
     lua_State *L; /* the coroutine that waits: run->L, or one of the script's inside it */
     struct wheel_timer timer;
-    const char *what; /* "neap.sleep" */
-    /* Whether it is over by what has happened to its connection; NULL: only by time. */
+    struct post post;
+    /* Whether it is over by what has happened; NULL: only by time. */
     bool (*is_over)(struct run *run);
+    /* It ends without going on; `subject` is to be let go of. NULL: nothing is. */
+    void (*abandon)(struct run *run);
+    uint64_t target;       /* the connection that it reads or flushes, or SLOTS_NONE */
     struct conn_want want; /* what it reads */
-    const void *subject;   /* what it waits for otherwise: a task */
+    void *subject;         /* what it waits for otherwise: a task, a name, an attempt */
     uint64_t timeout_ms;
-    bool reads, flushes; /* the connection's input, its output */
+    bool reads, flushes; /* the target's input, its output */
     bool timed_out;
     bool renews;       /* at messages(): the place where a session changes version */
     enum wait_end end; /* how it ended, for its continuation */

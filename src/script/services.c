@@ -5,9 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <lauxlib.h>
+
 #include "base/list.h"
 #include "base/require.h"
 #include "net/reactor.h"
+#include "script/framing.h"
 #include "script/version.h"
 #include "script/vm.h"
 
@@ -43,6 +46,31 @@ struct service *services_find(struct vm *vm, const char *name)
 {
     struct live_service *live = find(vm, name);
     return live ? &live->net : NULL;
+}
+
+int services_init(struct vm *vm)
+{
+    struct live_service *live = calloc(1, sizeof *live);
+    struct script_service *service = calloc(1, sizeof *service);
+    struct framing *framing = framing_raw(vm);
+    if (!live || !service || !framing) {
+        free(live);
+        free(service);
+        framing_unref(framing);
+        return -ENOMEM;
+    }
+    list_init(&live->node);
+    service->vm = vm;
+    for (size_t i = 0; i < ON_COUNT; i++)
+        service->hooks[i] = LUA_NOREF;
+    live->net = (struct service){.name = live->name,
+                                 .ops = &hook_ops,
+                                 .script = service,
+                                 .framing = framing,
+                                 .options = conn_options_default,
+                                 .pulled = true};
+    vm->unserved = &live->net;
+    return 0;
 }
 
 /* True: with other options than before. */
@@ -203,6 +231,11 @@ void services_release(struct service *service)
 
 void services_fini(struct vm *vm)
 {
+    if (vm->unserved) {
+        framing_unref(vm->unserved->framing);
+        free(vm->unserved->script);
+        free(live_of(vm->unserved));
+    }
     LIST_FOREACH (&vm->services, node) {
         list_remove(node);
         free(container_of(node, struct live_service, node));

@@ -6,7 +6,8 @@
  * What:   a worker has one struct service for each name, filled in from the version that serves.
  *         A switch fills it in anew, whatever the number of connections. A name that the new
  *         version does not have keeps what it had until its last connection is gone. The services
- *         of a candidate (a canary) stand aside, and its connections point at those.
+ *         of a candidate (a canary) stand aside, and its connections point at those. Connections that
+ *         scripts open for themselves point at one without hooks or version, vm->unserved.
  * Owns:   the services. Thread: the vm's.
  * Errors: services_prepare: 0 or -ENOMEM; after it, nothing can fail. */
 #ifndef NEAP_SCRIPT_SERVICES_H
@@ -17,6 +18,9 @@
 
 struct version;
 struct vm;
+
+/* Makes the one of connections that were opened from here for none. 0 or -ENOMEM. */
+MUST_CHECK int services_init(struct vm *vm);
 
 /* Makes the services of a version, without effect on those that serve. */
 MUST_CHECK int services_prepare(struct version *version);

@@ -130,7 +130,7 @@ static int make(lua_State *L)
         version->hooks[i] = LUA_NOREF;
     options_init_app(&version->settings);
     list_init(&version->timers);
-    list_init(&version->tasks);
+    children_init(&version->children);
     list_init(&version->node);
     if (luaL_newmetatable(L, metatable)) {
         lua_pushcfunction(L, l_version_gc);
@@ -206,6 +206,7 @@ size_t version_switch(struct version *version)
     keep_commit(version);
     if (!was_exposed)
         start_all(version);
+    wait_wake_version(version);
     wait_renew_all(version->vm);
     return left;
 }
@@ -216,6 +217,7 @@ void version_expose(struct version *candidate)
     candidate->calls = candidate->errors = 0;
     services_stand_aside(candidate);
     start_all(candidate);
+    wait_wake_version(candidate);
 }
 
 void version_withdraw(struct version *candidate)
@@ -274,6 +276,7 @@ static size_t stop_all(struct version *version)
 {
     lib_task_stop_all(version);
     wait_end_all(version);
+    children_close_conns(&version->children);
     return lib_timer_stop_all(version);
 }
 

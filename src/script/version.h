@@ -28,6 +28,8 @@
 #include "net/addr.h"
 #include "net/bind.h"
 #include "net/conn.h"
+#include "net/resolver.h"
+#include "script/children.h"
 #include "script/hook.h"
 #include "script/options.h"
 
@@ -37,9 +39,10 @@ struct vm;
 #define SERVICE_NAME_MAX 64
 
 struct script_service {
-    struct service net;    /* what struct service is filled in with; see services.h */
-    struct service *aside; /* made for it and not serving, or NULL */
-    struct version *version;
+    struct vm *vm;
+    struct service net;      /* what struct service is filled in with; see services.h */
+    struct service *aside;   /* made for it and not serving, or NULL */
+    struct version *version; /* NULL: of connections that scripts open for themselves */
     char name[SERVICE_NAME_MAX];
     struct service_settings settings;
     int hooks[ON_COUNT]; /* references, or LUA_NOREF */
@@ -73,9 +76,12 @@ struct version {
     int kept;               /* reference: what neap.keep keeps if this version takes over */
     int hooks[ON_COUNT];
     struct app_settings settings;
+    char nameservers
+        [RESOLVER_SERVERS_MAX]; /* as lookup_start takes them; "": the system's */
     struct script_service *services;
     size_t service_count;
-    struct list tasks; /* struct task of neap.spawn that are not over */
+    struct children
+        children; /* of neap.spawn, and of neap.connect outside of connections */
     struct list
         timers; /* struct script_timer that are started, or will be with the version */
 };

@@ -59,7 +59,6 @@ struct vm *vm_new(const struct vm_host *host, size_t memory_limit)
     list_init(&vm->services);
     list_init(&vm->versions);
     list_init(&vm->waits);
-    list_init(&vm->conn_tasks);
     alloc_init(&vm->alloc, memory_limit);
     vm->L = lua_newstate(allocate, &vm->alloc);
     if (!vm->L) {
@@ -69,7 +68,7 @@ struct vm *vm_new(const struct vm_host *host, size_t memory_limit)
     *(struct vm **)lua_getextraspace(vm->L) = vm;
     lua_atpanic(vm->L, on_panic);
     lua_setwarnf(vm->L, on_warning, vm);
-    if (vm_protect(vm, open_state, NULL) != LUA_OK) {
+    if (vm_protect(vm, open_state, NULL) != LUA_OK || services_init(vm)) {
         vm_free(vm);
         return NULL;
     }

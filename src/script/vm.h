@@ -26,6 +26,7 @@ struct io;
 struct log;
 struct reactor;
 struct run;
+struct service;
 struct source;
 struct version;
 
@@ -37,6 +38,10 @@ struct vm_host {
     unsigned worker, workers;
     /* A script asked for the end of the server. */
     void (*stop)(void *owner, const char *detail);
+    /* It is about to open a connection: the number of that, or 0, max_connections is reached. The
+     * reactor's on_closed gives its place back, or dismiss, when it was not opened. */
+    uint64_t (*admit)(void *owner);
+    void (*dismiss)(void *owner);
     void *owner;
 };
 
@@ -54,6 +59,7 @@ struct vm {
     lua_State *L;
     struct version *version;     /* that serves; NULL before the first */
     struct list services;        /* struct live_service, of all versions: see services.h */
+    struct service *unserved;    /* of connections that scripts open for themselves */
     struct list versions;        /* struct version that are not let go of yet */
     struct call *call;           /* the innermost that runs */
     struct budget budget;        /* CPU time; not started in a scratch state */
@@ -67,8 +73,7 @@ struct vm {
     const struct eval_ops *eval; /* who gets what is printed; NULL: the log */
     struct run *pool[VM_POOL_MAX];
     size_t pool_count;
-    struct list waits;      /* struct run that wait */
-    struct list conn_tasks; /* struct task of connections */
+    struct list waits; /* struct run that wait */
     struct vm_fold fold;
 };
 

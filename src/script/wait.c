@@ -43,36 +43,39 @@ bool wait_may_begin(lua_State *L, const char *what)
     return !call->conn || !is_closing(call->conn);
 }
 
-static void go_on(struct run *run, enum wait_end end)
+struct conn *wait_target(const struct run *run)
+{
+    return run->wait.target == SLOTS_NONE
+               ? NULL
+               : conn_find(run->vm->host.reactor, run->wait.target);
+}
+
+/* Nobody is to come back to it. */
+static void leave(struct run *run)
 {
     wheel_stop(&run->vm->host.reactor->wheel, &run->wait.timer);
+    list_remove(&run->wait.post.node);
     list_remove(&run->wait.node);
+    struct conn *target = wait_target(run);
+    if (target && target->reader == run)
+        conn_set_reader(target, NULL);
+    if (target && target->flusher == run)
+        conn_set_flusher(target, NULL);
+}
+
+static void go_on(struct run *run, enum wait_end end)
+{
+    leave(run);
     run->wait.end = end;
-    if (run->call->conn)
-        conn_wait_for(run->call->conn, false, false);
     call_resume(run);
 }
 
 void wait_cancel(struct run *run)
 {
-    wheel_stop(&run->vm->host.reactor->wheel, &run->wait.timer);
-    list_remove(&run->wait.node);
+    leave(run);
+    if (run->wait.abandon)
+        run->wait.abandon(run);
     call_cancel(run);
-}
-
-static bool is_over(struct run *run)
-{
-    return run->wait.is_over && run->wait.is_over(run);
-}
-
-static void on_timeout(struct wheel_timer *timer)
-{
-    struct run *run = container_of(timer, struct run, wait.timer);
-    run->wait.timed_out = true;
-    if (run->call->conn)
-        conn_pump(run->call->conn); /* which looks, as whose hook it goes on */
-    else
-        go_on(run, is_over(run) ? WAIT_READY : WAIT_DUE);
 }
 
 static bool is_replaced(const struct run *run)
@@ -81,19 +84,32 @@ static bool is_replaced(const struct run *run)
     return run->wait.renews && service_of(call->conn) != call->service;
 }
 
-bool wait_look(struct conn *conn)
+static bool is_idle(const struct run *run)
 {
-    struct run *run = conn->waiter;
-    if (is_closing(conn)) {
+    const struct conn *target = run->wait.reads ? wait_target(run) : NULL;
+    return target && target->idle_due;
+}
+
+static void end_idle(struct run *run)
+{
+    struct conn *target = wait_target(run);
+    target->idle_due = false;
+    target->active_ms = reactor_now_ms(target->reactor);
+    go_on(run, WAIT_IDLE);
+}
+
+/* True: it went on. */
+static bool look(struct run *run)
+{
+    struct conn *conn = run->call->conn;
+    if (conn && is_closing(conn)) {
         go_on(run, WAIT_CLOSED);
     } else if (is_replaced(run)) {
         run->call->renewed = true;
         wait_cancel(run);
-    } else if (conn->reading && conn->idle_due) {
-        conn->idle_due = false;
-        conn->active_ms = reactor_now_ms(conn->reactor);
-        go_on(run, WAIT_IDLE);
-    } else if (is_over(run)) {
+    } else if (is_idle(run)) {
+        end_idle(run);
+    } else if (run->wait.is_over && run->wait.is_over(run)) {
         go_on(run, WAIT_READY);
     } else if (run->wait.timed_out) {
         go_on(run, WAIT_DUE);
@@ -101,6 +117,40 @@ bool wait_look(struct conn *conn)
         return false;
     }
     return true;
+}
+
+bool wait_look(struct conn *conn)
+{
+    return look(conn->waiter);
+}
+
+static void on_posted(struct post *post)
+{
+    (void)look(container_of(post, struct run, wait.post));
+}
+
+void wait_wake(struct run *run)
+{
+    struct reactor *reactor = run->vm->host.reactor;
+    if (run->call->conn)
+        reactor_make_ready(reactor, run->call->conn); /* whose turn it goes on in */
+    else
+        reactor_post(reactor, &run->wait.post);
+}
+
+static void on_timeout(struct wheel_timer *timer)
+{
+    struct run *run = container_of(timer, struct run, wait.timer);
+    run->wait.timed_out = true;
+    wait_wake(run);
+}
+
+void wait_wake_watchers(struct conn *conn)
+{
+    if (conn->reader && conn->reader != conn->waiter)
+        wait_wake(conn->reader);
+    if (conn->flusher && conn->flusher != conn->waiter)
+        wait_wake(conn->flusher);
 }
 
 /* The innermost line of the script; false if there is none. */
@@ -138,45 +188,56 @@ void wait_renew_all(struct vm *vm)
     }
 }
 
-void wait_prepare(lua_State *L, uint64_t timeout_ms, bool (*over)(struct run *run))
+struct run *wait_prepare(lua_State *L, uint64_t timeout_ms, bool (*over)(struct run *run))
 {
     struct vm *vm = vm_of(L);
     struct run *run = vm->call->run;
-    run->wait.L = L;
-    run->wait.is_over = over;
-    run->wait.subject = NULL;
-    run->wait.timed_out = false;
-    run->wait.renews = run->wait.reads = run->wait.flushes = false;
-    run->wait.timeout_ms = timeout_ms;
-    wheel_timer_init(&run->wait.timer, on_timeout);
+    struct wait *wait = &run->wait;
+    wait->L = L;
+    wait->is_over = over;
+    wait->abandon = NULL;
+    wait->target = SLOTS_NONE;
+    wait->subject = NULL;
+    wait->timed_out = false;
+    wait->renews = wait->reads = wait->flushes = false;
+    wait->timeout_ms = timeout_ms;
+    wheel_timer_init(&wait->timer, on_timeout);
+    wait->post.run = on_posted;
     vm->wait_begun = true;
+    return run;
 }
 
 void wait_enter(struct run *run)
 {
     struct reactor *reactor = run->vm->host.reactor;
-    struct conn *conn = run->call->conn;
     if (run->wait.timeout_ms != WAIT_FOR_EVER) {
         loop_update_now(reactor->loop);
         wheel_start(&reactor->wheel, &run->wait.timer,
                     reactor_now_ms(reactor) + run->wait.timeout_ms);
     }
     list_append(&run->vm->waits, &run->wait.node);
-    if (conn)
-        conn_wait_for(conn, run->wait.reads, run->wait.flushes);
+    struct conn *target = wait_target(run);
+    if (target && run->wait.reads)
+        conn_set_reader(target, run);
+    if (target && run->wait.flushes)
+        conn_set_flusher(target, run);
 }
 
 void wait_wake_all(struct vm *vm, const void *subject)
 {
-    struct reactor *reactor = vm->host.reactor;
     LIST_FOREACH (&vm->waits, node) {
         struct run *run = container_of(node, struct run, wait.node);
-        if (run->wait.subject != subject)
-            continue;
-        if (run->call->conn)
-            reactor_make_ready(reactor, run->call->conn);
-        else
-            wheel_start(&reactor->wheel, &run->wait.timer, reactor_now_ms(reactor));
+        if (run->wait.subject == subject)
+            wait_wake(run);
+    }
+}
+
+void wait_wake_version(struct version *version)
+{
+    LIST_FOREACH (&version->vm->waits, node) {
+        struct run *run = container_of(node, struct run, wait.node);
+        if (run->call->version == version)
+            wait_wake(run);
     }
 }
 
@@ -236,6 +297,6 @@ int l_sleep(lua_State *L)
     luaL_argcheck(L, seconds >= 0 && seconds < 1e9, 1, "seconds from 0 to 1e9 expected");
     if (!wait_may_begin(L, "neap.sleep"))
         return wait_push_closed(L);
-    wait_prepare(L, (uint64_t)(seconds * 1e3), NULL);
+    (void)wait_prepare(L, (uint64_t)(seconds * 1e3), NULL);
     return lua_yieldk(L, 0, 0, has_slept);
 }

@@ -27,8 +27,10 @@ struct vm;
 bool wait_may_begin(lua_State *L, const char *what);
 
 /* The lua_yieldk that follows at once is a wait; its continuation is called when that is over. Only
- * after wait_may_begin. Raises: no. */
-void wait_prepare(lua_State *L, uint64_t timeout_ms, bool (*is_over)(struct run *run));
+ * after wait_may_begin. The run's wait is to be filled in, where it is for more than time. Raises:
+ * no. */
+struct run *wait_prepare(lua_State *L, uint64_t timeout_ms,
+                         bool (*is_over)(struct run *run));
 
 /* For call.c: it has come out of Lua. Until here it may still fail, for want of memory. */
 void wait_enter(struct run *run);
@@ -36,8 +38,17 @@ void wait_enter(struct run *run);
 /* Seconds at that index as milliseconds: none is for ever, less than 0 is 0. Raises. */
 uint64_t wait_check_timeout(lua_State *L, int index);
 
-/* Those that wait for `subject` (run->wait.subject) look whether it is over. Raises: no. */
+/* It looks whether it is over, before the loop blocks. Raises: no. */
+void wait_wake(struct run *run);
+/* Those that wait for `subject` (run->wait.subject). Raises: no. */
 void wait_wake_all(struct vm *vm, const void *subject);
+/* Those of a version. Raises: no. */
+void wait_wake_version(struct version *version);
+/* Those of others that read or flush the connection. Raises: no. */
+void wait_wake_watchers(struct conn *conn);
+
+/* The connection that it reads or flushes; NULL: none, or it is gone. Raises: no. */
+struct conn *wait_target(const struct run *run);
 
 /* Ends a hook that waits, with its <close> variables. Raises: no. */
 void wait_cancel(struct run *run);

@@ -158,9 +158,35 @@ static void on_accepted(struct listener *listener, int fd, const struct endpoint
     open_conn(own, gate, fd, peer);
 }
 
+/* What a script opens counts among max_connections; the limits of who may connect are for others. */
+static const struct endpoint outbound = {.at.sa.sa_family = AF_UNIX,
+                                         .len = sizeof(sa_family_t)};
+
+uint64_t gate_admit(void *owner)
+{
+    struct own *own = owner;
+    struct admission *admission = &own->worker->shared->admission;
+    if (admission_enter(admission, &outbound, reactor_now_ms(own->reactor)) !=
+        COUNTER_COUNT)
+        return 0;
+    count_conn(own->worker, 1);
+    return next_number(own->reactor);
+}
+
+void gate_dismiss(void *owner)
+{
+    struct own *own = owner;
+    admission_leave(&own->worker->shared->admission, &outbound);
+    count_conn(own->worker, -1);
+}
+
 void gate_on_closed(struct reactor *reactor, const struct conn *conn)
 {
     struct endpoint peer;
+    if (conn->outbound) {
+        gate_dismiss(own_of(reactor));
+        return;
+    }
     conn_peer(conn, &peer);
     admission_leave(&own_of(reactor)->worker->shared->admission, &peer);
     count_conn(own_of(reactor)->worker, -1);

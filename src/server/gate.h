@@ -11,6 +11,7 @@
 #define NEAP_SERVER_GATE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/macros.h"
 
@@ -38,7 +39,11 @@ void gate_close_all(struct own *own);
 /* Opens connections that other workers have sent. */
 void gate_take_mail(struct own *own);
 
-/* As reactor_ops has it: a stream gave its descriptor back. */
+/* As vm_host has them, for what scripts open; the owner is struct own. */
+uint64_t gate_admit(void *owner);
+void gate_dismiss(void *owner);
+
+/* As reactor_ops has it: a connection gave its descriptor back. */
 void gate_on_closed(struct reactor *reactor, const struct conn *conn);
 
 #endif

@@ -134,7 +134,7 @@ static const struct reactor_ops reactor_ops = {
 
 static void on_stop_asked(void *owner, const char *detail)
 {
-    struct workers *shared = owner;
+    struct workers *shared = ((struct own *)owner)->worker->shared;
     shared->notify(shared->owner, detail);
 }
 
@@ -174,7 +174,9 @@ static bool load(struct own *own)
                            .worker = worker->index + 1,
                            .workers = shared->count,
                            .stop = on_stop_asked,
-                           .owner = shared};
+                           .admit = gate_admit,
+                           .dismiss = gate_dismiss,
+                           .owner = own};
     own->vm = vm_new(&host, settings->lua_memory);
     if (!own->vm)
         return fail(own, NULL);

@@ -30,7 +30,7 @@ PAGES = [
 ALLOWED = {
     "./dev run": "builds, and serves until Ctrl-C",
     "./dev test": "runs all tests, this one among them",
-    "apt-get install gcc libc6-dev cmake ninja-build pkg-config liblua5.4-dev libev-dev libmd-dev libjansson-dev libedit-dev":
+    "apt-get install gcc libc6-dev cmake ninja-build pkg-config liblua5.4-dev libev-dev libc-ares-dev libmd-dev libjansson-dev libedit-dev":
         "needs root and a network",
     "cmake --preset release": "builds",
     "cmake --build build/release": "builds",
@@ -192,7 +192,7 @@ class Map(unittest.TestCase):
                 words += re.findall(r"\b[a-z]+(?:_[a-z]+)+\b(?!\.[ch])", drawing)
             self.assertTrue(words)
             for word in words:
-                if word in ("lua.h", "ev.h") or "NAME" in word or word.startswith("ev_"):
+                if word in ("lua.h", "ev.h", "ares.h") or "NAME" in word or word.startswith("ev_"):
                     continue
                 with self.subTest(name(page), word=word):
                     if re.search(r"\.(c|h|py|lua|cmake)$", word):

@@ -140,7 +140,7 @@ class InTheBinary(Meta):
         self.same([one.name for one in of.functions], methods)
 
     def test_a_name_that_is_not_declared_is_not_there(self):
-        found = self.look("connection", names=["join", "pipe", "no_such"])
+        found = self.look("connection", names=["join", "start_tls", "no_such"])
         self.assertEqual(found["connection"], {})
 
     def test_timers(self):
@@ -216,7 +216,7 @@ class InTheSource(Meta):
         )
         self.same(
             declared["neap.App"],
-            {one.name for one in options if one.scope == "app"} | {"services"},
+            {one.name for one in options if one.scope == "app"} | {"services", "nameservers"},
         )
 
     def test_defaults_and_types_of_options(self):

@@ -22,6 +22,7 @@ BELOW = {
 DOORS = [
     (re.compile(r"lua\.h|lualib\.h|lauxlib\.h|luaconf\.h|lua\.hpp"), r"src/script/", "src/script"),
     (re.compile(r"ev\.h|ev\+\+\.h"), r"src/net/loop_ev\.c$", "src/net/loop_ev.c"),
+    (re.compile(r"ares\.h"), r"src/net/resolver\.c$", "src/net/resolver.c"),
     (re.compile(r"neap/version\.h"), r"src/|include/", "everywhere"),
     (re.compile(r"neap/.*"), r"src/(server|cli)/|include/", "src/server and src/cli"),
 ]
