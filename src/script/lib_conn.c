@@ -216,7 +216,7 @@ static int l_conn_shutdown(lua_State *L)
 static int l_conn_pipe(lua_State *L)
 {
     struct conn *conn = lib_conn_check(L);
-    uint64_t slot;
+    uint64_t slot = 0;
     luaL_argcheck(L, is_handle(L, 2, &slot), 2, "a connection expected");
     struct conn *other = conn ? conn_find(conn->reactor, slot) : NULL;
     luaL_argcheck(L, !conn || conn != other, 2, "another connection expected");

@@ -81,7 +81,7 @@ void wait_cancel(struct run *run)
 static bool is_replaced(const struct run *run)
 {
     const struct call *call = run->call;
-    return run->wait.renews && service_of(call->conn) != call->service;
+    return run->wait.renews && call->conn && service_of(call->conn) != call->service;
 }
 
 static bool is_idle(const struct run *run)

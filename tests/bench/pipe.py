@@ -1,8 +1,8 @@
 """What conn:pipe costs beside a relay in C: CPU seconds for a GiB, in turns.
 
-    python3 tests/bench/pipe.py build/release/neap [ROUNDS]
+    python3 tests/bench/pipe.py build/release [ROUNDS]
 
-Needs a C compiler. The sender, the receiver and the relay share the machine, so that the ratio of
+The sender, the receiver and the relay share the machine, so that the ratio of
 CPU seconds is what counts, not the throughput.
 """
 
@@ -16,7 +16,6 @@ import tempfile
 import threading
 import time
 
-HERE = pathlib.Path(__file__).resolve().parent
 SIZE = 1 << 30
 PIECE = 256 << 10
 
@@ -74,17 +73,14 @@ def start(command, pattern):
 
 
 def main():
-    neap, rounds = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 5
+    build, rounds = pathlib.Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 5
     with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as listener:
         upstream = listener.getsockname()[1]
         script = pathlib.Path(folder, "pipe.lua")
         script.write_text(SCRIPT % upstream)
-        relay = str(pathlib.Path(folder, "relay"))
-        subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-o", relay, str(HERE / "relay.c")], check=True)
-        servers = {
-            "relay": start([relay, "0", str(upstream)], "port="),
-            "neap": start([neap, "run", str(script), "--name", f"bench{os.getpid()}"], "listen="),
-        }
+        relay = [build / "tests/bench/bench_relay", "0", str(upstream)]
+        neap = [build / "neap", "run", script, "--name", f"bench{os.getpid()}"]
+        servers = {"relay": start(relay, "port="), "neap": start(neap, "listen=")}
         cost = {name: [] for name in servers}
         for turn in range(rounds + 1):
             for name, (server, port) in servers.items():

@@ -92,13 +92,15 @@ static void on_ready(struct side *side, uint32_t events)
 static struct sockaddr_in loopback(const char *port)
 {
     return (struct sockaddr_in){.sin_family = AF_INET,
-                                .sin_port = htons((uint16_t)atoi(port)),
+                                .sin_port = htons((uint16_t)strtoul(port, NULL, 10)),
                                 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 }
 
 static struct side *new_side(int fd)
 {
     struct side *side = malloc(sizeof *side);
+    if (!side)
+        exit(1);
     side->fd = fd;
     side->watched = UINT32_MAX;
     side->eof = side->shut = false;
