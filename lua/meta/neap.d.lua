@@ -658,7 +658,7 @@ function neap.connect(address, options) end
 ---@param timeout? number Seconds. Default: 5 s.
 ---@return string[]|nil addresses Numeric, at most 16, the better ones first (RFC 6724).
 ---@return string? message The name and what is wrong: `"db.example: no such name"`.
----@return neap.Code? code ENOTFOUND, ETIMEDOUT, EAGAIN, ECONNREFUSED, ECLOSED, ENOBUFS, ENOMEM.
+---@return neap.Code? code ENOTFOUND, ETIMEDOUT, EAGAIN, ECLOSED, ENOBUFS, ENOMEM.
 function neap.resolve(name, timeout) end
 
 --- Calls `fn` with the arguments that follow, beside the hooks, once the one that runs has returned

@@ -586,7 +586,8 @@ void conn_abort(struct conn *conn, enum conn_reason reason, const char *detail)
         return;
     set_reason(conn, reason, detail);
     conn->ending = false;
-    conn->reset_wanted = reason != REASON_RESET;
+    if (reason != REASON_RESET)
+        conn->reset_wanted = true;
     conn_die(conn);
 }
 

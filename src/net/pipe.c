@@ -65,6 +65,7 @@ void pipe_part(struct conn *conn)
     struct conn *other = conn->pipe;
     bool is_cut = conn->reset_wanted || conn->reason == REASON_RESET;
     conn->pipe = other->pipe = NULL;
+    other->reset_wanted = is_cut;
     if (is_cut)
         conn_abort(other, conn->reason, "piped");
     else

@@ -338,9 +338,8 @@ static const struct {
     {ARES_ENODATA, "ENOTFOUND", "the name has no address"},
     {ARES_EBADNAME, "ENOTFOUND", "not a name"},
     {ARES_ETIMEOUT, "ETIMEDOUT", "timeout"},
-    {ARES_ECONNREFUSED, "ECONNREFUSED", "no name server answers"},
-    {ARES_ESERVFAIL, "EAGAIN", "the name server failed"},
-    {ARES_EREFUSED, "EAGAIN", "the name server refused"},
+    /* Also when all have failed or refused: c-ares asks the next one then. */
+    {ARES_ECONNREFUSED, "EAGAIN", "no name server gives an answer"},
     {ARES_ENOMEM, "ENOMEM", "out of memory"},
     {STATUS_TOO_MANY, "ENOBUFS", "too many lookups are under way"},
 };
