@@ -149,9 +149,12 @@ static int find_message(struct stream *stream, const char **bytes, size_t *len)
     return found;
 }
 
+/* Asked again behind each message: most often there is nothing. */
 static bool stream_next_message(struct conn *conn, const char **bytes, size_t *len)
 {
-    return find_message(stream_of(conn), bytes, len) > 0;
+    struct stream *stream = stream_of(conn);
+    bool has_input = stream->view_len || buf_len(&stream->in);
+    return has_input && find_message(stream, bytes, len) > 0;
 }
 
 static int stream_read(struct conn *conn, const struct conn_want *want, const char **bytes,
