@@ -55,6 +55,7 @@
 ---| "ERAISED"    # A task has raised that.
 ---| "ECANCELED"  # A task was cancelled.
 ---| "EBADMSG"    # What came is no message of that framing.
+---| "EINVAL"     # Not an address.
 ---| "EMFILE"     # max_connections is reached, or the system has no descriptor left.
 ---| "ENOTFOUND"  # There is no such name, or it has no address.
 ---| "EAGAIN"     # The name servers gave no answer that says anything: it may be asked again.
@@ -649,7 +650,7 @@ function neap.sleep(seconds) end
 ---@param options? neap.ConnectOptions
 ---@return neap.Connection|nil conn
 ---@return string? message The address and what is wrong: `"tcp://db.example:5432: timeout"`.
----@return neap.Code? code ETIMEDOUT, ENOTFOUND, EAGAIN, EMFILE, ECLOSED, ENOMEM, or connect(2)'s.
+---@return neap.Code? code As in neap.Code; what connect(2) answers is given as it is.
 function neap.connect(address, options) end
 
 --- Looks a name up, without blocking: in the hosts file, then with the name servers and search

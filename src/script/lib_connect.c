@@ -280,8 +280,6 @@ int l_connect(lua_State *L)
     char why[ADDR_WHY_MAX];
     if (version->state == VERSION_LOADING)
         return luaL_error(L, "neap.connect while the script loads: use on_start");
-    if (remote_parse(&remote, address, why))
-        return luaL_argerror(L, AT_ADDRESS, why);
     lua_settop(L, AT_OPTIONS);
     if (lua_isnil(L, AT_OPTIONS)) {
         lua_newtable(L);
@@ -296,6 +294,12 @@ int l_connect(lua_State *L)
     lua_getfield(L, AT_OPTIONS, "timeout");
     uint64_t timeout_ms = check_timeout(L, -1);
     const char *service = check_service(L, version);
+    if (remote_parse(&remote, address, why)) {
+        lua_pushnil(L);
+        lua_pushfstring(L, "neap.connect: %s", why);
+        lua_pushliteral(L, "EINVAL");
+        return 3;
+    }
     if (!wait_may_begin(L, "neap.connect"))
         return wait_push_closed(L);
     uint64_t number = vm->host.admit(vm->host.owner);

@@ -2,12 +2,14 @@
 #include "script/require.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <lauxlib.h>
 #include <lualib.h>
 
 #include "base/macros.h"
+#include "script/record.h"
 #include "script/source.h"
 #include "script/version.h"
 #include "script/vm.h"
@@ -71,6 +73,66 @@ static bool push_preload(lua_State *L, const char *name)
     return true;
 }
 
+/* Modules that hold up all connections of a worker: they wait in system calls, or in a loop of
+ * their own. */
+static const struct {
+    const char *name, *what, *instead;
+} strangers[] = {
+    {"socket", "LuaSocket blocks the worker", "neap.connect and conn:read"},
+    {"ssl", "LuaSec blocks the worker", "neap.connect and conn:read"},
+    {"luasql", "LuaSQL blocks the worker", "neap.connect to a pooler or a service"},
+    {"cURL", "Lua-cURL blocks the worker", "neap.connect and conn:read"},
+    {"luv", "luv has a loop of its own", "neap.connect, neap.sleep, neap.spawn"},
+    {"copas", "Copas has a loop of its own", "neap.connect, neap.sleep, neap.spawn"},
+    {"cqueues", "cqueues has a loop of its own", "neap.connect, neap.sleep, neap.spawn"},
+    {"luaevent", "luaevent has a loop of its own", "neap.connect, neap.sleep, neap.spawn"},
+};
+
+/* "socket" and "socket.http". */
+static bool is_part_of(const char *name, const char *module)
+{
+    size_t len = strlen(module);
+    return strncmp(name, module, len) == 0 && (name[len] == '\0' || name[len] == '.');
+}
+
+/* A file beside the script may have any name: "socket.lua", "socket/init.lua". */
+static bool is_own(const struct version *version, const char *name, const char *path)
+{
+    const char *folder = version->source->folder ? version->source->folder : "";
+    size_t len = strlen(folder), rest = strlen(name);
+    if (strncmp(path, folder, len) != 0 || strlen(path) < len + rest)
+        return false;
+    const char *end = path + len + rest;
+    return strcmp(end, ".lua") == 0 || strcmp(end, "/init.lua") == 0;
+}
+
+/* Once for a version, in one worker. */
+static void warn(struct version *version, size_t stranger)
+{
+    struct vm *vm = version->vm;
+    unsigned bit = 1U << stranger;
+    char text[160];
+    if (vm->host.worker != 1 || (version->strangers & bit))
+        return;
+    version->strangers |= bit;
+    int len = snprintf(text, sizeof text, "%s, and all connections with it: use %s",
+                       strangers[stranger].what, strangers[stranger].instead);
+    struct log_field module = record_string("module", strangers[stranger].name);
+    record_write(vm, &(struct record){.level = LOG_WARN,
+                                      .message = text,
+                                      .message_len = (size_t)len,
+                                      .no_conn = true,
+                                      .fields = &module,
+                                      .field_count = 1});
+}
+
+static void look_for_strangers(struct version *version, const char *name, const char *path)
+{
+    for (size_t i = 0; i < ARRAY_LEN(strangers); i++)
+        if (is_part_of(name, strangers[i].name) && !is_own(version, name, path))
+            warn(version, i);
+}
+
 static int not_found(lua_State *L, const char *name)
 {
     const struct version *version = version_of(L);
@@ -97,6 +159,7 @@ static int l_require(lua_State *L)
     lua_settop(L, 2);
     if (!push_preload(L, name) && !push_lua_file(L, name) && !push_c_module(L, name))
         return not_found(L, name);
+    look_for_strangers(version_of(L), name, luaL_optstring(L, 4, ""));
     lua_pushvalue(L, 3); /* the loader, called with the name and what the searcher said */
     lua_pushvalue(L, 1);
     lua_pushvalue(L, 4);

@@ -67,8 +67,9 @@ struct version {
     unsigned number; /* counts from 1 */
     enum version_state state;
     bool lone;
-    uint32_t holds; /* services that only it still has */
-    uint32_t waits; /* hooks of it that wait */
+    unsigned strangers; /* that it was warned of: see require.c */
+    uint32_t holds;     /* services that only it still has */
+    uint32_t waits;     /* hooks of it that wait */
     uint64_t load_deadline_ms;
     uint64_t calls, errors; /* of its hooks, timers and framing functions */
     int self;               /* reference to the userdata that this is */

@@ -256,6 +256,15 @@ def documented_addresses(words, folder):
     return addresses
 
 
+def redirect(words, folder, address, free):
+    """What the scripts of a command connect to, if it is theirs."""
+    for word in words:
+        script = Path(folder, word)
+        if word.endswith(".lua") and script.parent == Path(folder) and script.exists():
+            text = script.read_text()
+            script.write_text(text.replace(f'connect("{address}"', f'connect("{free}"'))
+
+
 def on_free_ports(words, documented, folder):
     words = without(("--listen", "-l"), words)
     for address, service in documented.items():
@@ -263,6 +272,8 @@ def on_free_ports(words, documented, folder):
         found = ADDRESS.match(address)
         place = f"{folder}/{Path(found['place']).name}" if not found["host"] else "0"
         free = f"{found['scheme']}://{found['host']}{place}"
+        if not found["host"]:
+            redirect(words, folder, address, free)
         words += ["--listen", name + free]
     return words
 
