@@ -78,14 +78,22 @@ static bool push_preload(lua_State *L, const char *name)
 static const struct {
     const char *name, *what, *instead;
 } strangers[] = {
-    {"socket", "LuaSocket blocks the worker", "neap.connect and conn:read"},
-    {"ssl", "LuaSec blocks the worker", "neap.connect and conn:read"},
-    {"luasql", "LuaSQL blocks the worker", "neap.connect to a pooler or a service"},
-    {"cURL", "Lua-cURL blocks the worker", "neap.connect and conn:read"},
-    {"luv", "luv has a loop of its own", "neap.connect, neap.sleep, neap.spawn"},
-    {"copas", "Copas has a loop of its own", "neap.connect, neap.sleep, neap.spawn"},
-    {"cqueues", "cqueues has a loop of its own", "neap.connect, neap.sleep, neap.spawn"},
-    {"luaevent", "luaevent has a loop of its own", "neap.connect, neap.sleep, neap.spawn"},
+    {"socket", "LuaSocket blocks the worker with all its connections",
+     "neap.connect and conn:read"},
+    {"ssl", "LuaSec blocks the worker with all its connections",
+     "neap.connect and conn:read"},
+    {"luasql", "LuaSQL blocks the worker with all its connections",
+     "neap.connect to a pooler or a service"},
+    {"cURL", "Lua-cURL blocks the worker with all its connections",
+     "neap.connect and conn:read"},
+    {"luv", "luv needs a loop of its own, which does not run here",
+     "neap.connect, neap.sleep, neap.spawn"},
+    {"copas", "Copas needs a loop of its own, which does not run here",
+     "neap.connect, neap.sleep, neap.spawn"},
+    {"cqueues", "cqueues needs a loop of its own, which does not run here",
+     "neap.connect, neap.sleep, neap.spawn"},
+    {"luaevent", "luaevent needs a loop of its own, which does not run here",
+     "neap.connect, neap.sleep, neap.spawn"},
 };
 
 /* "socket" and "socket.http". */
@@ -115,8 +123,8 @@ static void warn(struct version *version, size_t stranger)
     if (vm->host.worker != 1 || (version->strangers & bit))
         return;
     version->strangers |= bit;
-    int len = snprintf(text, sizeof text, "%s, and all connections with it: use %s",
-                       strangers[stranger].what, strangers[stranger].instead);
+    int len = snprintf(text, sizeof text, "%s: use %s", strangers[stranger].what,
+                       strangers[stranger].instead);
     struct log_field module = record_string("module", strangers[stranger].name);
     record_write(vm, &(struct record){.level = LOG_WARN,
                                       .message = text,

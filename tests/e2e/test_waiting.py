@@ -8,7 +8,7 @@ import unittest
 
 from control import control
 from hook_test import HookTest, traced
-from neap_server import PRELUDE, main
+from neap_server import PRELUDE, NeapTest, main
 from reload_test import IS_THREAD_SANITIZED
 
 # Answers a line with what it says, "N" after so many seconds.
@@ -589,6 +589,41 @@ class Reload(HookTest):
         server.wait_log("waits two")
         server.stop()
         self.assertEqual(server.events(), ["waits one", "closed one", "waits two", "closed two"])
+
+
+class Strangers(NeapTest):
+    """Modules that hold up a worker are warned of once, with what to use instead."""
+
+    LOAD = 'package.path = FOLDER .. "/?.lua;" .. package.path ' + "".join(
+        f'require "{name}" ' for name in ("socket", "socket.http", "luv", "socketry")
+    )
+
+    def test_modules_along_the_path(self):
+        folder = self.folder()
+        (folder / "socket").mkdir()
+        for name in ("socket", "socket/http", "luv", "socketry"):
+            (folder / f"{name}.lua").write_text("return {}")
+        server = self.serve(self.LOAD.replace("FOLDER", f"'{folder}'") + "return { workers = 2 }")
+        self.assertEqual(server.stop(), 0)
+        self.assertEqual(
+            [(line["module"], line["msg"]) for line in server.records(level="warn")],
+            [
+                (
+                    "socket",
+                    "LuaSocket blocks the worker with all its connections: use neap.connect and conn:read",
+                ),
+                (
+                    "luv",
+                    "luv needs a loop of its own, which does not run here: use neap.connect, neap.sleep, "
+                    "neap.spawn",
+                ),
+            ],
+        )
+
+    def test_a_file_of_the_script_may_have_any_name(self):
+        server = self.serve('require "socket" return {}', files={"socket.lua": "return {}"})
+        self.assertEqual(server.stop(), 0)
+        self.assertEqual(server.records(level="warn"), [])
 
 
 if __name__ == "__main__":
