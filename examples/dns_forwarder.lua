@@ -54,7 +54,8 @@ return {
     end
     local began = neap.now()
     local answer = ask(query)
-    neap.log.info("question", { name = name, answered = answer ~= nil, ms = (neap.now() - began) * 1000 })
+    local ms = (neap.now() - began) * 1000
+    neap.log.info("question", { name = name, answered = answer ~= nil, ms = ms })
     -- Without an answer: SERVFAIL, with the question and nothing else.
     return answer or query:sub(1, 2) .. "\x81\x82\0\1\0\0\0\0\0\0" .. question
   end,

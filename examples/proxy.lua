@@ -36,7 +36,8 @@ local function side(arrow)
     end,
 
     on_disconnect = function(conn, reason)
-      neap.log.info(arrow .. " closed", { reason = reason, received = conn.received, sent = conn.sent })
+      local fields = { reason = reason, received = conn.received, sent = conn.sent }
+      neap.log.info(arrow .. " closed", fields)
       if conn.data.other then
         conn.data.other:close()
       end

@@ -4,8 +4,8 @@
 --     neap examples/socks5.lua
 --     curl --proxy socks5h://localhost:4343 http://example.org/
 --
--- The handshake is straight-line code; then the two connections are joined in C, and Lua has no more
--- to do with them.
+-- The handshake is straight-line code; then the two connections are joined in C, and Lua has no
+-- more to do with them.
 
 local neap = require "neap"
 
