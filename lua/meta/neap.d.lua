@@ -251,7 +251,7 @@
 ---@field on_start? fun(previous: integer|nil)
 --- This version serves no longer: another one has taken over (`reason` is `"reload"`), and the
 --- timers of this one end after it; or the server stops (`"shutdown"`), and this worker's
---- connections are closed after it.
+--- connections are closed after it. What it waits for has until `drain_timeout`.
 ---@field on_stop? fun(reason: string)
 --- Each log record of this worker. A string takes the place of the line, false drops it. Not called
 --- for what is logged inside it. If it raises, the line is written as if it were not there.

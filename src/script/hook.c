@@ -359,6 +359,14 @@ bool hook_start(struct version *version, unsigned previous, char **error)
     return result != CALL_FAILED;
 }
 
+/* It has waited: a server that stops has waited for it. */
+static void stop_done(struct call *call)
+{
+    call->vm->stopping--;
+    children_close_conns(&call->version->children);
+    free_error(call);
+}
+
 void hook_stop(struct version *version, const char *reason)
 {
     if (version->hooks[ON_STOP] == LUA_NOREF)
@@ -368,10 +376,12 @@ void hook_stop(struct version *version, const char *reason)
                         .what = "on_stop",
                         .push = push_text,
                         .function = version->hooks[ON_STOP],
-                        .done = free_error,
+                        .done = stop_done,
                         .outlives = true,
                         .bytes = reason};
-    if (call_run(&call) != CALL_WAITS)
+    if (call_run(&call) == CALL_WAITS)
+        version->vm->stopping++;
+    else
         free_error(&call);
 }
 

@@ -252,6 +252,7 @@ static void unref_hooks(lua_State *L, int hooks[ON_COUNT])
 static void let_go(struct version *version)
 {
     lua_State *L = version->vm->L;
+    children_close_conns(&version->children); /* what its on_stop has opened */
     services_discard(version);
     for (size_t i = 0; i < version->service_count; i++) {
         unref_hooks(L, version->services[i].hooks);

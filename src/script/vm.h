@@ -68,6 +68,7 @@ struct vm {
     bool collected;              /* it has ended: gc_pace is due */
     bool wait_begun;             /* what yields now waits for something of neap's */
     bool waits_inside;           /* coroutines of scripts have waited */
+    unsigned stopping;           /* on_stop that wait */
     unsigned blocked;            /* resumes under way that a wait cannot pass through */
     bool logging;                /* inside on_log */
     const struct eval_ops *eval; /* who gets what is printed; NULL: the log */

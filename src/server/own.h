@@ -52,6 +52,7 @@ struct own {
     struct own_canary canary;
     struct wheel_timer drain;
     bool draining;
+    bool aborting; /* whoever is still there is waited for no longer */
     struct notice notices[COUNTER_COUNT];
 };
 

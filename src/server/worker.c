@@ -27,10 +27,15 @@ static void set_state(struct worker *worker, enum worker_state state)
     worker->shared->notify(worker->shared->owner, NULL);
 }
 
+static void abort_all(struct own *own)
+{
+    own->aborting = true;
+    conn_abort_all(own->reactor);
+}
+
 static void on_drain_timeout(struct wheel_timer *timer)
 {
-    struct own *own = container_of(timer, struct own, drain);
-    conn_abort_all(own->reactor);
+    abort_all(container_of(timer, struct own, drain));
 }
 
 static void stop_version(struct version *version)
@@ -59,7 +64,9 @@ static void drain(struct own *own)
 
 static void on_empty(struct reactor *reactor)
 {
-    if (own_of(reactor)->draining)
+    const struct own *own = own_of(reactor);
+    bool may_end = own->aborting || own->vm->stopping == 0;
+    if (own->draining && may_end)
         loop_stop(reactor->loop);
 }
 
@@ -102,7 +109,7 @@ static void obey(struct own *own)
     if (orders & (ORDER_DRAIN | ORDER_QUIT))
         drain(own);
     if (orders & ORDER_ABORT)
-        conn_abort_all(own->reactor);
+        abort_all(own);
 }
 
 static void run_jobs(struct own *own)

@@ -291,6 +291,40 @@ class Owner(OutboundTest):
         self.assertEqual([one.receive_all() for one in first], [b"", b""])
         self.assertEqual(server.count_log("opened"), 2)
 
+    def test_on_stop_may_say_goodbye(self):
+        # To a registry, say: the server, and a version that was replaced, wait for it.
+        script = f"""{PRELUDE} return {{ drain_timeout = 60, on_stop = function(reason)
+            local up = assert(neap.connect("UP", {{ framing = "line" }}))
+            up:send("goodbye " .. reason)
+            note("answer", up:read())
+          end }}"""
+        server = self.opened_by(script)
+        self.reload(server, script.replace("UP", self.up.address) + "\n-- 2")
+        for reason in (b"reload", b"shutdown"):
+            up = self.up.accept()
+            self.assertEqual(up.receive_until(b"\n"), b"goodbye " + reason + b"\n")
+            if reason == b"shutdown":
+                server.wait_log("stopping")
+            up.send(reason + b"\n")
+            self.assertEqual(up.receive_all(), b"")
+            up.close()
+            if reason == b"reload":
+                server.interrupt()
+        with self.within(20):
+            self.assertEqual(server.wait(), 0)
+        self.assertEqual(server.events(), ["answer reload", "answer shutdown"])
+
+    def test_on_stop_has_until_drain_timeout(self):
+        server = self.opened_by(
+            f"""{PRELUDE} return {{ drain_timeout = 0.2, on_stop = function()
+            note("waits")
+            local x <close> = setmetatable({{}}, {{ __close = function() note("closed") end }})
+            neap.connect("UP", {{ timeout = 60 }}):read() end }}"""
+        )
+        with self.within(20):
+            self.assertEqual(server.stop(), 0)
+        self.assertEqual(server.events(), ["waits", "closed"])
+
     def test_it_is_in_no_list_of_a_service(self):
         server = self.opened_by(
             f"""{PRELUDE} return {{ framing = "line", on_message = function(conn)
@@ -401,6 +435,7 @@ class Ends(OutboundTest):
                     self.server.wait_log("gone")
                 elif end == "kick":
                     control(self.server, "kick", id=1)
+                    client.close()  # or linger waits for it
                     self.server.wait_log("gone")
                 self.assertIn("connect nil closed ECLOSED", self.history())
 
@@ -415,6 +450,7 @@ class Ends(OutboundTest):
                     self.server.wait_log("gone")
                 elif end == "kick":
                     control(self.server, "kick", id=1)
+                    client.close()  # or linger waits for it
                     self.server.wait_log("gone")
                 self.assertEqual(self.history()[2:4], ["read nil closed ECLOSED", "again nil closed ECLOSED"])
                 # Over drain_timeout everything is reset.

@@ -138,6 +138,7 @@ class Resolve(OutboundTest):
                     self.reload(server, waits + "\n-- 2")
                 if end == "kick":
                     control(server, "kick", id=1)
+                    client.close()  # or linger waits for it
                 elif end == "reset":
                     client.reset()
                 if end in ("kick", "reset"):
