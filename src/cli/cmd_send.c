@@ -8,6 +8,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "cli/address.h"
 #include "cli/client.h"
 #include "cli/command.h"
 #include "cli/input.h"
@@ -127,31 +128,6 @@ static const struct flag send_flags[] = {
      false, set_replies},
     {.name = NULL},
 };
-
-/* HOST:PORT alone, which the one grammar of addresses does not have, is clear enough here. */
-static int parse_addr(struct sending *sending, const char *text)
-{
-    char why[ADDR_WHY_MAX];
-    char full[ADDR_TEXT_MAX];
-    const char *port = strrchr(text, ':');
-    bool is_bare = port && !strchr(text, '/') && port[1] >= '0' && port[1] <= '9' &&
-                   strlen(text) + sizeof "tcp://" <= sizeof full;
-    if (is_bare)
-        snprintf(full, sizeof full, "tcp://%s", text);
-    if (addr_parse(&sending->addr, is_bare ? full : text, why) < 0) {
-        report_error("ADDR %s", why);
-        return EX_USAGE;
-    }
-    bool has_port = sending->addr.transport == TRANSPORT_TCP ||
-                    sending->addr.transport == TRANSPORT_UDP;
-    if (sending->addr.transport == TRANSPORT_FD || (has_port && sending->addr.port == 0)) {
-        report_error("ADDR '%s': nothing can be sent to %s", text,
-                     has_port ? "port 0" : "a descriptor");
-        return EX_USAGE;
-    }
-    addr_format(&sending->addr, sending->peer);
-    return EX_OK;
-}
 
 static int check_options(const struct sending *sending, int texts)
 {
@@ -319,7 +295,7 @@ static int send_all(struct sending *sending, const struct flags_line *line)
         return EX_USAGE;
     }
     int texts = line->operand_count - 1;
-    int status = parse_addr(sending, line->operands[0]);
+    int status = address_read(&sending->addr, line->operands[0], sending->peer);
     if (status == EX_OK)
         status = check_options(sending, texts);
     if (status == EX_OK)

@@ -12,11 +12,10 @@
 #include "cli/report.h"
 
 const struct command *const command_table[] = {
-    &cmd_run,        &cmd_check,    &cmd_reload,  &cmd_status,
-    &cmd_versions,   &cmd_rollback, &cmd_promote, &cmd_connections,
-    &cmd_kick,       &cmd_eval,     &cmd_console, &cmd_log_level,
-    &cmd_stop,       &cmd_send,     &cmd_version, &cmd_help,
-    &cmd_completion, NULL,
+    &cmd_run,      &cmd_check,     &cmd_reload,      &cmd_status, &cmd_versions,
+    &cmd_rollback, &cmd_promote,   &cmd_connections, &cmd_kick,   &cmd_eval,
+    &cmd_console,  &cmd_log_level, &cmd_stop,        &cmd_send,   &cmd_bench,
+    &cmd_version,  &cmd_help,      &cmd_completion,  NULL,
 };
 
 const struct command *command_find(const char *name)

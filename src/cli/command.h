@@ -35,7 +35,7 @@ struct command {
 
 extern const struct command cmd_run, cmd_check, cmd_reload, cmd_status, cmd_versions,
     cmd_rollback, cmd_promote, cmd_connections, cmd_kick, cmd_eval, cmd_console,
-    cmd_log_level, cmd_stop, cmd_send, cmd_version, cmd_help, cmd_completion;
+    cmd_log_level, cmd_stop, cmd_send, cmd_bench, cmd_version, cmd_help, cmd_completion;
 
 /* In the order in which they are listed; ends with NULL. */
 extern const struct command *const command_table[];

@@ -41,7 +41,7 @@ ADDRESS = re.compile(
     r"\b(?P<scheme>tcp|udp|unix|unixgram)://(?P<host>\[[^\]/]*\]:|[\w.]+:|)(?P<place>\d+|/[\w./-]+)"
 )
 COMMANDS = {
-    *("check", "send", "version", "help", "completion"),
+    *("check", "send", "bench", "version", "help", "completion"),
     *("reload", "status", "versions", "rollback", "promote", "connections", "kick", "eval"),
     *("console", "log-level", "stop"),
 }

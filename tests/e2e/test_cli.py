@@ -14,7 +14,7 @@ COMMANDS = [
     *("run", "check"),
     *("reload", "status", "versions", "rollback", "promote", "connections", "kick", "eval"),
     *("console", "log-level", "stop"),
-    *("send", "version", "help", "completion"),
+    *("send", "bench", "version", "help", "completion"),
 ]
 
 
