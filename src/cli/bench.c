@@ -33,6 +33,7 @@ struct link {
     unsigned index;
     bool is_full;         /* the socket takes no more: wait for it */
     uint64_t due;         /* messages that were due so far */
+    uint64_t last;        /* of this connection; then another takes its place */
     uint64_t sent_bytes;  /* of those, of a stream; of datagrams: messages */
     uint64_t replies;     /* or given up */
     uint64_t received_at; /* bytes of the reply that is coming */
@@ -42,6 +43,7 @@ struct link {
 
 struct bench {
     struct bench_options options;
+    struct endpoint at; /* where to */
     struct wire question, answer;
     struct link *links;
     unsigned open_count;
@@ -202,7 +204,7 @@ static void refill(struct bench *bench, struct link *link)
     if (bench->options.rate > 0 || bench->is_over)
         return;
     uint64_t now_ns = clock_ns();
-    while (link->due - link->replies < bench->options.pipeline)
+    while (link->due - link->replies < bench->options.pipeline && link->due < link->last)
         link->begun_ns[link->due++ % bench->options.pipeline] = now_ns;
     send_due(bench, link);
 }
@@ -219,6 +221,45 @@ static void send_scheduled(struct bench *bench)
         if (link->fd >= 0 && !link->is_full)
             send_due(bench, link);
     }
+}
+
+/* ---- Connecting ---- */
+
+/* Waits until it is connected. 0, or a negative errno. */
+static int open_link(struct bench *bench, struct link *link, const struct endpoint *at)
+{
+    int on = 1;
+    int kind = bench->is_stream ? SOCK_STREAM : SOCK_DGRAM;
+    int family = at->at.sa.sa_family;
+    struct timeval limit = {.tv_sec = CONNECT_MS / 1000};
+    link->fd = socket(family, kind | SOCK_CLOEXEC, 0);
+    if (link->fd < 0)
+        return -errno;
+    (void)setsockopt(link->fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+    if (bench->options.addr.transport == TRANSPORT_TCP)
+        (void)setsockopt(link->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    struct sockaddr any = {.sa_family = AF_UNIX}; /* unix(7), autobind: for the replies */
+    if (!bench->is_stream && family == AF_UNIX &&
+        bind(link->fd, &any, sizeof any.sa_family) < 0)
+        return -errno;
+    if (connect(link->fd, &at->at.sa, at->len) < 0)
+        return errno == EINPROGRESS || errno == EAGAIN ? -ETIMEDOUT : -errno;
+    (void)fcntl(link->fd, F_SETFL, O_NONBLOCK);
+    watch(bench, link, EPOLL_CTL_ADD);
+    return 0;
+}
+
+/* All that was due on it has been answered. */
+static void reconnect(struct bench *bench, struct link *link)
+{
+    close(link->fd);
+    if (open_link(bench, link, &bench->at)) {
+        end_link(bench, link);
+        return;
+    }
+    link->is_full = false;
+    link->last += bench->options.reconnect;
+    bench->result->reconnected += bench->is_counting;
 }
 
 /* ---- Receiving ---- */
@@ -279,6 +320,8 @@ static void receive_stream(struct bench *bench, struct link *link)
     if (bench->is_counting)
         bench->result->received += (uint64_t)got;
     check_stream(bench, link, bench->buffer, (size_t)got);
+    if (link->fd >= 0 && link->replies == link->last)
+        reconnect(bench, link);
     if (link->fd >= 0)
         refill(bench, link);
 }
@@ -455,29 +498,7 @@ int bench_run(struct bench *bench, struct bench_result *result)
     return bench->open_count ? 0 : -ECONNRESET;
 }
 
-/* ---- Connecting ---- */
-
-/* 0, or a negative errno. */
-static int open_link(struct bench *bench, struct link *link, const struct endpoint *at)
-{
-    int on = 1;
-    int kind = bench->is_stream ? SOCK_STREAM : SOCK_DGRAM;
-    int family = at->at.sa.sa_family;
-    struct timeval limit = {.tv_sec = CONNECT_MS / 1000};
-    link->fd = socket(family, kind | SOCK_CLOEXEC, 0);
-    if (link->fd < 0)
-        return -errno;
-    (void)setsockopt(link->fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-    if (bench->options.addr.transport == TRANSPORT_TCP)
-        (void)setsockopt(link->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    struct sockaddr any = {.sa_family = AF_UNIX}; /* unix(7), autobind: for the replies */
-    if (!bench->is_stream && family == AF_UNIX &&
-        bind(link->fd, &any, sizeof any.sa_family) < 0)
-        return -errno;
-    if (connect(link->fd, &at->at.sa, at->len) < 0)
-        return errno == EINPROGRESS || errno == EAGAIN ? -ETIMEDOUT : -errno;
-    return 0;
-}
+/* ---- Its life ---- */
 
 static int connect_links(struct bench *bench)
 {
@@ -496,16 +517,11 @@ static int connect_links(struct bench *bench)
         if (bench->options.rate <= 0 &&
             !(link->begun_ns = calloc(bench->options.pipeline, sizeof *link->begun_ns)))
             return -ENOMEM;
-        watch(bench, link, EPOLL_CTL_ADD);
+        link->last = bench->options.reconnect ? bench->options.reconnect : UINT64_MAX;
         bench->open_count++;
     }
+    bench->at = at[use];
     return 0;
-}
-
-static void unblock(struct bench *bench)
-{
-    for (unsigned i = 0; i < bench->options.connections; i++)
-        (void)fcntl(bench->links[i].fd, F_SETFL, O_NONBLOCK);
 }
 
 struct bench *bench_open(const struct bench_options *options, int *failed)
@@ -531,7 +547,6 @@ struct bench *bench_open(const struct bench_options *options, int *failed)
         bench_close(bench);
         return NULL;
     }
-    unblock(bench);
     return bench;
 }
 

@@ -29,7 +29,9 @@ struct bench_options {
     size_t size;                    /* of a message, without its framing */
     enum bench_framing framing;     /* of streams */
     uint64_t duration_ns, warmup_ns;
-    double rate; /* messages a second over all connections; 0: closed loop */
+    unsigned
+        reconnect; /* messages on a connection before another takes its place; 0: none does */
+    double rate;   /* messages a second over all connections; 0: closed loop */
     /* Instead of numbered messages of `size`: these bytes, and what is expected back. */
     const char *message, *expect;
     size_t message_len, expect_len;
@@ -46,6 +48,7 @@ struct bench_result {
     uint64_t wrong;          /* replies that were not what was expected */
     uint64_t lost;           /* messages without a reply */
     uint64_t closed;         /* connections that the server ended */
+    uint64_t reconnected;    /* connections that took the place of one */
     uint64_t sent, received; /* bytes */
     double seconds;
     struct histogram latency;

@@ -76,6 +76,12 @@ static int set_pipeline(void *options, const char *value, char why[FLAGS_WHY_MAX
                       why);
 }
 
+static int set_reconnect(void *options, const char *value, char why[FLAGS_WHY_MAX])
+{
+    return read_count(value, UINT32_MAX, &((struct options *)options)->bench.reconnect,
+                      why);
+}
+
 static int set_size(void *options, const char *value, char why[FLAGS_WHY_MAX])
 {
     unsigned size;
@@ -178,6 +184,9 @@ static const struct flag bench_flags[] = {
      "messages a second over all connections, each timed from when it was due, answered or "
      "not; without it each connection waits for its replies",
      NULL, false, set_rate},
+    {"reconnect", 0, "N",
+     "after N messages on a connection another one takes its place; not with --rate", NULL,
+     false, set_reconnect},
     {"message", 0, "TEXT", "send this instead", NULL, false, set_message},
     {"expect", 0, "TEXT", "the reply that is right, if the server is no echo", NULL, false,
      set_expect},
@@ -236,6 +245,9 @@ static void print_text(const struct benching *benching)
         printf("%u in flight on each\n", options->pipeline);
     printf("messages  %llu in %.2f s, %.0f/s\n", (unsigned long long)result->messages,
            result->seconds, rate_of(result, result->messages));
+    if (options->reconnect)
+        printf("connects  %llu, %.0f/s\n", (unsigned long long)result->reconnected,
+               rate_of(result, result->reconnected));
     printf("bytes     %.1f MB/s sent, %.1f MB/s received\n",
            rate_of(result, result->sent) / 1e6, rate_of(result, result->received) / 1e6);
     printf("errors    %llu wrong, %llu lost, %llu connections closed\n",
@@ -263,15 +275,15 @@ static void print_json(const struct benching *benching)
                       1e3));
     json_object_set_new(latency, "max",
                         json_real((double)result->latency.longest_ns / 1e3));
-    json_t *answer =
-        json_pack("{s:s,s:i,s:i,s:f,s:f,s:I,s:f,s:I,s:I,s:I,s:I,s:I,s:o}", "address",
-                  benching->peer, "connections", (int)options->connections, "pipeline",
-                  (int)options->pipeline, "rate", options->rate, "seconds", result->seconds,
-                  "messages", (json_int_t)result->messages, "messages_per_second",
-                  rate_of(result, result->messages), "bytes_sent", (json_int_t)result->sent,
-                  "bytes_received", (json_int_t)result->received, "wrong",
-                  (json_int_t)result->wrong, "lost", (json_int_t)result->lost, "closed",
-                  (json_int_t)result->closed, "latency_us", latency);
+    json_t *answer = json_pack(
+        "{s:s,s:i,s:i,s:f,s:f,s:I,s:f,s:I,s:I,s:I,s:I,s:I,s:I,s:o}", "address",
+        benching->peer, "connections", (int)options->connections, "pipeline",
+        (int)options->pipeline, "rate", options->rate, "seconds", result->seconds,
+        "messages", (json_int_t)result->messages, "messages_per_second",
+        rate_of(result, result->messages), "bytes_sent", (json_int_t)result->sent,
+        "bytes_received", (json_int_t)result->received, "wrong", (json_int_t)result->wrong,
+        "lost", (json_int_t)result->lost, "closed", (json_int_t)result->closed,
+        "reconnected", (json_int_t)result->reconnected, "latency_us", latency);
     if (answer)
         json_dumpf(answer, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6));
     putchar('\n');
@@ -290,6 +302,8 @@ static int check_options(struct benching *benching)
         wrong = "--expect is the reply to a --message";
     else if (!is_stream && longest > DATAGRAM_MAX)
         wrong = "--size: a datagram has at most 65507 bytes";
+    else if (options->reconnect && (options->rate > 0 || !is_stream))
+        wrong = "--reconnect is for streams without --rate";
     else if (is_stream && options->framing == BENCH_RAW && longest == 0)
         wrong = "--message: nothing to send";
     if (wrong)
