@@ -415,7 +415,8 @@ function Connection:close(detail) end
 ---@return neap.Code? code ECLOSED.
 function Connection:abort(detail) end
 
---- Closes the sending half once all is sent; messages are delivered as before.
+--- Closes the sending half once all is sent; messages are delivered as before. Raises when the
+--- connection is piped.
 ---@return true|nil ok
 ---@return string? message
 ---@return neap.Code? code ECLOSED, EOPNOTSUPP (datagrams).
@@ -645,7 +646,8 @@ function neap.sleep(seconds) end
 --- (Happy Eyeballs, RFC 8305). Opened in a hook or a task of a connection it ends with that, also
 --- over reloads; opened elsewhere, with the version. What `on_start` opens is there once the
 --- version serves. Without `service` it is given to no hook: read it, or `pipe` it. While the
---- script loads it raises.
+--- script loads it raises; when the server stops, only what belongs to a connection and `on_stop`
+--- may connect.
 ---@param address string As in `listen`, or with a name: `"tcp://db.example:5432"`.
 ---@param options? neap.ConnectOptions
 ---@return neap.Connection|nil conn

@@ -10,6 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/require.h"
+
 #define SECOND_NS UINT64_C(1000000000)
 #define BUFFER_LEN (256U << 10) /* what one send or recv may move */
 #define EVENTS 256
@@ -67,6 +69,7 @@ static uint64_t clock_ns(void)
 static int make_wire(struct wire *wire, const struct bench *bench, const char *text,
                      size_t len)
 {
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyz";
     bool is_line = bench->is_stream && bench->options.framing == BENCH_LINE;
     size_t head = bench->is_stream && bench->options.framing == BENCH_LENGTH ? 4 : 0;
     size_t body = text ? len : bench->options.size;
@@ -79,7 +82,7 @@ static int make_wire(struct wire *wire, const struct bench *bench, const char *t
     for (size_t i = 0; i < head; i++)
         wire->bytes[i] = (char)(body >> (8 * (head - 1 - i)));
     for (size_t i = 0; i < body; i++)
-        wire->bytes[head + i] = text ? text[i] : (char)('a' + i % 26);
+        wire->bytes[head + i] = text ? text[i] : letters[i % (sizeof letters - 1)];
     if (is_line)
         wire->bytes[head + body] = '\n';
     return 0;
@@ -159,6 +162,7 @@ static size_t took(struct bench *bench, struct link *link, ssize_t taken)
 static size_t render(struct bench *bench, const struct link *link)
 {
     struct wire *wire = &bench->question;
+    REQUIRE(wire->len > 0);
     uint64_t message = link->sent_bytes / wire->len;
     size_t skip = (size_t)(link->sent_bytes % wire->len), len = 0;
     while (message < link->due && len < BUFFER_LEN) {
@@ -289,6 +293,7 @@ static void check_stream(struct bench *bench, struct link *link, const char *byt
                          size_t len)
 {
     struct wire *wire = &bench->answer;
+    REQUIRE(wire->len > 0);
     while (len) {
         number(wire, link->replies);
         size_t at = (size_t)link->received_at, piece = wire->len - at;

@@ -296,6 +296,11 @@ static int check_options(struct benching *benching)
 {
     struct bench_options *options = &benching->options.bench;
     bool is_stream = transport_is_stream(options->addr.transport);
+    if (options->message && !options->expect) {
+        options->expect = options->message;
+        options->expect_len = options->message_len;
+    }
+    bool is_empty = options->message && (!options->message_len || !options->expect_len);
     size_t longest = options->message ? options->message_len : options->size;
     const char *wrong = NULL;
     if (options->expect && !options->message)
@@ -304,14 +309,10 @@ static int check_options(struct benching *benching)
         wrong = "--size: a datagram has at most 65507 bytes";
     else if (options->reconnect && (options->rate > 0 || !is_stream))
         wrong = "--reconnect is for streams without --rate";
-    else if (is_stream && options->framing == BENCH_RAW && longest == 0)
-        wrong = "--message: nothing to send";
+    else if (is_stream && options->framing == BENCH_RAW && is_empty)
+        wrong = "without framing --message and --expect cannot be empty";
     if (wrong)
         report_error("%s; try 'neap help bench'", wrong);
-    if (options->message && !options->expect) {
-        options->expect = options->message;
-        options->expect_len = options->message_len;
-    }
     return wrong ? EX_USAGE : EX_OK;
 }
 

@@ -692,6 +692,7 @@ void conn_abort_all(struct reactor *reactor)
 {
     struct conn *conn;
     uint32_t cursor = 0;
+    reactor->aborted = true;
     while ((conn = slots_next(&reactor->conns, &cursor)))
         conn_abort(conn, REASON_SHUTDOWN, "drain_timeout");
 }

@@ -51,6 +51,7 @@ struct dgram {
     struct list *table; /* buckets of struct peer */
     size_t bucket_count, peer_count, single_count;
     struct peer *only; /* whom it is connected to, from here; such a socket has no table */
+    int failed;        /* its errno, when nobody is there */
 };
 
 /* A datagram of a paused peer. */
@@ -186,6 +187,18 @@ static struct dgram_batch *batch_of(struct reactor *reactor)
     return reactor->datagrams;
 }
 
+/* An ICMP message: none of a socket's business that many send to, but all there is to tell about
+ * the one that it is connected to. That ends in its own turn. */
+static void note_failure(struct dgram *dgram, int failed)
+{
+    bool is_gone = failed == ECONNREFUSED || failed == ECONNRESET || failed == ENOTCONN ||
+                   failed == EHOSTUNREACH || failed == ENETUNREACH;
+    if (!dgram->only || !is_gone || dgram->only->conn.state == CONN_CLOSED)
+        return;
+    dgram->failed = failed;
+    reactor_make_ready(dgram->reactor, &dgram->only->conn);
+}
+
 /* Sends what is queued; what the system does not take is dropped, as datagrams are. Tells nobody
  * yet: a notice may run on_log, which may queue more. */
 static void flush_batch(struct reactor *reactor)
@@ -199,6 +212,7 @@ static void flush_batch(struct reactor *reactor)
         if (taken == -EINTR)
             continue;
         if (taken <= 0) {
+            note_failure(batch->out_socket, -taken);
             batch->not_sent++;
             batch->error = -taken;
             taken = 1;
@@ -333,7 +347,9 @@ static void peer_settle(struct conn *conn)
         conn_close(conn, REASON_CLOSED, NULL);
     if (peer->has_now && conn->state == CONN_OPEN)
         keep_now(peer);
-    if (conn->state == CONN_FLUSHING)
+    if (peer->dgram->failed)
+        conn_abort(conn, REASON_RESET, strerrorname_np(peer->dgram->failed));
+    else if (conn->state == CONN_FLUSHING)
         conn_set_state(conn, CONN_CLOSED);
     else
         conn_arm(conn);
@@ -370,6 +386,7 @@ static void peer_release(struct conn *conn, bool reset)
         struct io *io = conn->reactor->io;
         dgram_stop(peer->dgram);
         io->ops->close(io, peer->dgram->fd, 0);
+        peer->dgram->fd = -1;
         return;
     }
     list_remove(&peer->age_node);
@@ -387,7 +404,8 @@ static void peer_local(struct conn *conn, struct endpoint *out)
     struct peer *peer = peer_of(conn);
     *out = (struct endpoint){.len = sizeof out->at};
     struct io *io = conn->reactor->io;
-    if (io->ops->local_address(io, peer->dgram->fd, &out->at.sa, &out->len) < 0)
+    if (peer->dgram->fd < 0 ||
+        io->ops->local_address(io, peer->dgram->fd, &out->at.sa, &out->len) < 0)
         out->len = 0;
     else if (peer->local.family == AF_INET)
         out->at.in.sin_addr = peer->local.as.v4.ipi_spec_dst;
@@ -626,15 +644,6 @@ static int receive_batch(struct dgram *dgram)
     return reactor->io->ops->recv_many(reactor->io, dgram->fd, batch->in, BATCH);
 }
 
-/* An ICMP message: none of a socket's business that many send to, but all there is to tell about
- * the one that it is connected to. */
-static void hear_error(struct dgram *dgram, int failed)
-{
-    if (!dgram->only || failed == -EAGAIN || failed == -EINTR)
-        return;
-    conn_abort(&dgram->only->conn, REASON_RESET, strerrorname_np(-failed));
-}
-
 static bool is_closed(const struct dgram *dgram)
 {
     return dgram->only && dgram->only->conn.state == CONN_CLOSED;
@@ -648,7 +657,7 @@ static void on_readable(struct loop_io *io, unsigned events)
     for (int round = 0; round < BATCH_ROUNDS && !is_closed(dgram); round++) {
         int count = receive_batch(dgram);
         if (count < 0)
-            hear_error(dgram, count);
+            note_failure(dgram, -count);
         batch->receiving = true;
         for (int i = 0; i < count; i++)
             take_datagram(dgram, (unsigned)i, batch->in[i].msg_len);

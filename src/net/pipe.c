@@ -18,7 +18,8 @@ int pipe_join(struct conn *a, struct conn *b)
         return -EOPNOTSUPP;
     if (!conn_is_open(a) || !conn_is_open(b) || a->ending || b->ending)
         return -EPIPE;
-    if (a->pipe || b->pipe || a->reader || b->reader)
+    bool is_read = a->reader || b->reader || a->reading || b->reading;
+    if (a->pipe || b->pipe || is_read)
         return -EBUSY;
     a->pipe = b;
     b->pipe = a;

@@ -75,6 +75,7 @@ struct reactor {
     struct turn turn;      /* of `current` */
     bool slow;     /* a hook took long: others are to have their turn, the clock is old */
     bool stopping; /* conn_shutdown_all was called */
+    bool aborted;  /* conn_abort_all was */
     char *input;   /* REACTOR_INPUT_LEN bytes, used within one callback */
     size_t lead;   /* bytes that come before them in their memory; one follows */
     struct buf scratch;

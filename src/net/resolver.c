@@ -1,6 +1,7 @@
 /* net/resolver.c - c-ares on the loop: its sockets, its clock. */
 #include "net/resolver.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -53,7 +54,8 @@ struct resolver {
     struct reactor *reactor;
     struct channel *channel; /* NULL: none has been needed yet */
     struct list retired;
-    unsigned queries;
+    unsigned queries;   /* of all channels */
+    unsigned abandoned; /* of these: nobody waits for them any more */
 };
 
 /* ---- Its sockets ---- */
@@ -271,6 +273,7 @@ static void on_answer(void *owner, int status, int timeouts, struct ares_addrinf
     struct lookup *lookup = query->lookup;
     query->channel->queries--;
     query->channel->resolver->queries--;
+    query->channel->resolver->abandoned -= !lookup;
     if (lookup && status != ARES_SUCCESS)
         fail(lookup, status);
     else if (lookup)
@@ -290,20 +293,51 @@ static void on_answer(void *owner, int status, int timeouts, struct ares_addrinf
         lookup->done(lookup);
 }
 
+/* What was given up ends by itself, later. */
+static bool is_full(const struct resolver *resolver)
+{
+    return resolver->queries - resolver->abandoned >= RESOLVER_QUERIES ||
+           resolver->queries >= 2 * RESOLVER_QUERIES;
+}
+
+/* An address stands for itself. */
+static bool is_address(struct lookup *lookup, const char *name, int family, uint16_t port)
+{
+    struct endpoint *at = &lookup->at[0];
+    *at = (struct endpoint){.len = sizeof at->at.in};
+    if (inet_pton(AF_INET, name, &at->at.in.sin_addr) == 1) {
+        at->at.in.sin_family = AF_INET;
+        at->at.in.sin_port = htons(port);
+    } else if (inet_pton(AF_INET6, name, &at->at.in6.sin6_addr) == 1) {
+        at->at.in6.sin6_family = AF_INET6;
+        at->at.in6.sin6_port = htons(port);
+        at->len = sizeof at->at.in6;
+    } else {
+        return false;
+    }
+    bool is_wanted = family == AF_UNSPEC || family == at->at.sa.sa_family;
+    lookup->count = is_wanted;
+    if (!is_wanted)
+        fail(lookup, ARES_ENODATA);
+    return true;
+}
+
 void lookup_start(struct lookup *lookup, struct reactor *reactor, const char *servers,
                   const char *name, int family, uint16_t port)
 {
-    struct resolver *resolver = resolver_of(reactor);
-    struct channel *channel = resolver ? channel_for(resolver, servers) : NULL;
-    struct query *query = channel ? calloc(1, sizeof *query) : NULL;
     lookup->query = NULL;
     lookup->failed = false;
     lookup->count = 0;
+    if (is_address(lookup, name, family, port))
+        return;
+    struct resolver *resolver = resolver_of(reactor);
+    struct channel *channel = resolver ? channel_for(resolver, servers) : NULL;
+    struct query *query = channel ? calloc(1, sizeof *query) : NULL;
     if (!query) {
         fail(lookup, ARES_ENOMEM);
         return;
     }
-    if (resolver->queries >= RESOLVER_QUERIES) {
+    if (is_full(resolver)) {
         free(query);
         reactor_count(reactor, COUNTER_LOOKUPS_REFUSED, 1, NULL, name);
         fail(lookup, STATUS_TOO_MANY);
@@ -325,8 +359,10 @@ void lookup_start(struct lookup *lookup, struct reactor *reactor, const char *se
 
 void lookup_cancel(struct lookup *lookup)
 {
-    if (lookup->query)
+    if (lookup->query) {
         lookup->query->lookup = NULL;
+        lookup->query->channel->resolver->abandoned++;
+    }
     lookup->query = NULL;
 }
 

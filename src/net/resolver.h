@@ -16,8 +16,9 @@
 
 #include "net/addr.h"
 
-#define LOOKUP_MAX 16            /* addresses of a name; more are left out */
-#define RESOLVER_QUERIES 4096    /* under way at once in a worker */
+#define LOOKUP_MAX 16 /* addresses of a name; more are left out */
+#define RESOLVER_QUERIES                                                                   \
+    4096 /* under way at once in a worker; as many that nobody waits for */
 #define RESOLVER_SERVERS_MAX 256 /* bytes of a list of name servers, with its NUL */
 
 struct query;

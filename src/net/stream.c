@@ -34,6 +34,7 @@
 struct stream {
     struct conn conn;
     int fd;
+    char *path;      /* of a Unix socket that it was opened to from here */
     uint8_t watched; /* enum loop_events, as last given to the loop */
     bool stalled;    /* until the wheel says so: ENOBUFS */
     bool fin_sent;
@@ -646,7 +647,14 @@ static void stream_local(struct conn *conn, struct endpoint *out)
 
 static void stream_peer(const struct conn *conn, struct endpoint *out)
 {
+    const struct stream *stream = container_of(conn, const struct stream, conn);
     *out = (struct endpoint){.len = 0};
+    if (stream->path) {
+        out->at.un.sun_family = AF_UNIX;
+        strncpy(out->at.un.sun_path, stream->path, sizeof out->at.un.sun_path - 1);
+        out->len = sizeof out->at.un;
+        return;
+    }
     if (conn->peer.sin6_family == AF_INET)
         out->len = sizeof out->at.in;
     else if (conn->peer.sin6_family == AF_INET6)
@@ -658,6 +666,7 @@ static void stream_free(struct conn *conn)
 {
     struct stream *stream = stream_of(conn);
     buf_fini(&stream->in);
+    free(stream->path);
     free(stream);
 }
 
@@ -723,6 +732,8 @@ struct conn *stream_open_outbound(struct reactor *reactor, struct service *servi
     struct stream *stream;
     if (new_stream(reactor, service, origin, &stream))
         return NULL;
+    if (origin->transport == TRANSPORT_UNIX)
+        stream->path = strdup(origin->peer->at.un.sun_path); /* NULL: it has no name then */
     conn_set_outbound(&stream->conn);
     return &stream->conn;
 }

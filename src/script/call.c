@@ -352,6 +352,7 @@ static enum call_result leave(struct run *run, int status)
         park(run);
         return CALL_WAITS;
     }
+    wait_drop_prepared(run);
     if (status != LUA_OK) {
         bool has_text = lua_type(run->L, -1) == LUA_TSTRING;
         fail_outside(call, has_text ? lua_tostring(run->L, -1) : "unknown error");

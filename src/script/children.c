@@ -6,6 +6,7 @@
 
 #include "base/macros.h"
 #include "net/conn.h"
+#include "net/reactor.h"
 #include "script/lib_task.h"
 
 void children_init(struct children *children)
@@ -43,9 +44,9 @@ void children_close_conns(struct children *children)
 {
     struct list *first;
     while ((first = list_first(&children->conns))) {
+        struct conn *conn = container_of(first, struct children, sibling)->conn;
         list_remove(first);
-        conn_close(container_of(first, struct children, sibling)->conn, REASON_CLOSED,
-                   NULL);
+        conn_close(conn, conn->reactor->stopping ? REASON_SHUTDOWN : REASON_CLOSED, NULL);
     }
 }
 

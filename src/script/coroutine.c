@@ -93,6 +93,7 @@ static int resume(lua_State *L, lua_State *co, int arguments)
     vm->blocked -= is_outermost;
     budget_return(&vm->budget, L);
     if (vm->budget.over) {
+        vm->wait_begun = false;
         note_stopped(L, co);
         return luaL_error(L, "%s", budget_over_text);
     }

@@ -208,6 +208,9 @@ static int l_conn_at_close(lua_State *L)
 static int l_conn_shutdown(lua_State *L)
 {
     struct conn *conn = lib_conn_check(L);
+    if (conn && conn->pipe)
+        return luaL_error(L, "conn:shutdown: this connection is piped, and ends with the "
+                             "input of the other one");
     return push_result(L, conn ? conn_shutdown(conn) : -EPIPE);
 }
 

@@ -96,6 +96,14 @@ static struct conn *owner_of(const struct vm *vm)
     return lib_task_owner(call, &slot) ? conn_find(vm->host.reactor, slot) : NULL;
 }
 
+/* At a stop connections have time to end, and on_stop; nothing new begins. */
+static bool is_too_late(const struct vm *vm)
+{
+    const struct reactor *reactor = vm->host.reactor;
+    bool is_for_end = owner_of(vm) || vm->call->outlives;
+    return reactor->aborted || (reactor->stopping && !is_for_end);
+}
+
 static int adopt(const struct vm *vm, struct conn *conn)
 {
     struct conn *owner = owner_of(vm);
@@ -105,6 +113,8 @@ static int adopt(const struct vm *vm, struct conn *conn)
 }
 
 /* ---- What it came to ---- */
+
+static const char stopping_text[] = "the server stops";
 
 static void free_outbound(struct outbound *outbound)
 {
@@ -159,8 +169,8 @@ static struct service *find_service(struct vm *vm, const char *name)
     struct version *version = vm->call->version;
     if (!*name)
         return vm->unserved;
-    bool is_candidate = version->state == VERSION_SERVING && version != vm->version;
-    return is_candidate ? version_aside(version, name) : services_find(vm, name);
+    return version->exposed ? version_aside(version, name)
+                            : services_find_serving(vm, name);
 }
 
 static int succeed(lua_State *L, struct outbound *outbound)
@@ -173,7 +183,8 @@ static int succeed(lua_State *L, struct outbound *outbound)
     struct conn *conn = open_conn(outbound, service);
     if (!conn)
         return fail(L, outbound, "out of memory", "ENOMEM");
-    conn->version = vm->call->version->number;
+    if (service == vm->unserved)
+        conn->version = vm->call->version->number;
     if (framing) {
         framing_ref(*framing);
         if (conn_set_framing(conn, *framing)) /* a datagram has none */
@@ -189,6 +200,8 @@ static int succeed(lua_State *L, struct outbound *outbound)
 static int conclude(lua_State *L, struct outbound *outbound)
 {
     const struct connect *connect = outbound->connect;
+    if (is_too_late(outbound->vm))
+        return fail(L, outbound, stopping_text, "ECLOSED");
     return connect->fd >= 0
                ? succeed(L, outbound)
                : fail(L, outbound, connect_why(connect), connect_code(connect));
@@ -302,6 +315,8 @@ int l_connect(lua_State *L)
     }
     if (!wait_may_begin(L, "neap.connect"))
         return wait_push_closed(L);
+    if (is_too_late(vm))
+        return push_failure(L, address, stopping_text, "ECLOSED");
     uint64_t number = vm->host.admit(vm->host.owner);
     if (!number)
         return refuse(L, vm, address);

@@ -152,6 +152,9 @@ static bool is_readable(struct run *run)
     return !conn || conn_read(conn, &run->wait.want, &bytes, &len) != 0;
 }
 
+static int wait_to_read(lua_State *L, struct conn *conn, const struct conn_want *want,
+                        uint64_t timeout_ms, bool renews);
+
 static int go_on_reading(lua_State *L, int status, lua_KContext context)
 {
     (void)status;
@@ -160,8 +163,13 @@ static int go_on_reading(lua_State *L, int status, lua_KContext context)
     struct conn *conn = wait_target(run);
     if (!conn || run->wait.end != WAIT_READY)
         return push_end(L, conn, run->wait.end);
+    bool renews = run->wait.renews;
     int results = attempt(L, conn, &run->wait.want);
-    return results == NOT_YET ? push_timeout(L, conn) : results;
+    if (results != NOT_YET) /* else a framing of the script has thought better of it */
+        return results;
+    return run->wait.timeout_ms == WAIT_FOR_EVER
+               ? wait_to_read(L, conn, &run->wait.want, WAIT_FOR_EVER, renews)
+               : push_timeout(L, conn);
 }
 
 static struct run *prepare(lua_State *L, const struct conn *conn, uint64_t timeout_ms,
@@ -170,6 +178,17 @@ static struct run *prepare(lua_State *L, const struct conn *conn, uint64_t timeo
     struct run *run = wait_prepare(L, timeout_ms, is_over);
     run->wait.target = conn->slot;
     return run;
+}
+
+static int wait_to_read(lua_State *L, struct conn *conn, const struct conn_want *want,
+                        uint64_t timeout_ms, bool renews)
+{
+    struct conn_want kept = *want; /* it may be the run's own */
+    struct run *run = prepare(L, conn, timeout_ms, is_readable);
+    run->wait.reads = true;
+    run->wait.want = kept;
+    run->wait.renews = renews;
+    return lua_yieldk(L, 0, 0, go_on_reading);
 }
 
 /* conn, what, timeout at 1, 2, 3. */
@@ -191,11 +210,7 @@ static int read_message(lua_State *L, const char *what, bool renews)
         return push_timeout(L, conn);
     if (!wait_may_begin(L, what))
         return wait_push_closed(L);
-    struct run *run = prepare(L, conn, replaced ? 0 : timeout_ms, is_readable);
-    run->wait.reads = true;
-    run->wait.want = want;
-    run->wait.renews = renews;
-    return lua_yieldk(L, 0, 0, go_on_reading);
+    return wait_to_read(L, conn, &want, replaced ? 0 : timeout_ms, renews);
 }
 
 int l_conn_read(lua_State *L)
@@ -338,6 +353,8 @@ int l_conn_flush(lua_State *L)
     uint64_t timeout_ms = wait_check_timeout(L, 2);
     if (!conn)
         return wait_push_closed(L);
+    if (conn->state == CONN_CLOSED)
+        return push_error(L, conn, -EPIPE);
     if (conn->flusher)
         return luaL_error(
             L, "conn:flush: another hook or task waits for the same connection already");

@@ -141,7 +141,7 @@ static bool end(struct task *task)
         release(version, of_conn);
         return true;
     }
-    if (!task->run || list_is_empty(&task->run->wait.node))
+    if (!task->run || list_is_empty(&task->run->wait.node) || task->run->wait.looking)
         return false;
     wait_cancel(task->run);
     return true;

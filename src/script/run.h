@@ -36,6 +36,9 @@ struct wait {
     uint64_t timeout_ms;
     bool reads, flushes; /* the target's input, its output */
     bool timed_out;
+    bool
+        looking; /* is_over runs, and a framing of the script in it: it cannot be cancelled */
+    bool prepared;     /* and not entered yet */
     bool renews;       /* at messages(): the place where a session changes version */
     enum wait_end end; /* how it ended, for its continuation */
 };

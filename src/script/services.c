@@ -73,6 +73,12 @@ int services_init(struct vm *vm)
     return 0;
 }
 
+struct service *services_find_serving(struct vm *vm, const char *name)
+{
+    struct live_service *live = find(vm, name);
+    return live && !live->gone ? &live->net : NULL;
+}
+
 /* True: with other options than before. */
 static bool fill_in(struct live_service *live, struct script_service *from)
 {
@@ -194,16 +200,26 @@ void services_stand_aside(struct version *candidate)
         (void)fill_in(live_of(candidate->services[i].aside), &candidate->services[i]);
 }
 
+/* As a switch does with a service that the new version does not have. */
+static void leave_behind(struct script_service *service)
+{
+    struct live_service *live = live_of(service->aside);
+    list_append(&service->version->vm->services, &live->node);
+    live->gone = true;
+    service->version->holds++;
+    service->aside = NULL;
+}
+
 void services_return(struct version *candidate)
 {
     struct vm *vm = candidate->vm;
     for (size_t i = 0; i < candidate->service_count; i++) {
         struct script_service *service = &candidate->services[i];
         struct live_service *live = find(vm, service->name);
-        /* A candidate is given connections of serving services only. */
-        REQUIRE(live || service->aside->users == 0);
         if (live)
             move_users(vm->host.reactor, service->aside, &live->net);
+        else if (service->aside->users)
+            leave_behind(service);
     }
     tell_all(vm->host.reactor);
 }

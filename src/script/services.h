@@ -35,11 +35,14 @@ size_t services_switch(struct version *version);
 
 /* Fills in those of a candidate, which stand aside of the serving ones. */
 void services_stand_aside(struct version *candidate);
-/* Gives the connections of a candidate to the serving version's services. */
+/* Gives the connections of a candidate to the serving version's services. Those of a service that
+ * this does not have, which the candidate has opened itself, keep theirs. */
 void services_return(struct version *candidate);
 
 /* By name, among those that serve or have connections; NULL. */
 struct service *services_find(struct vm *vm, const char *name);
+/* Among those that serve; NULL. */
+struct service *services_find_serving(struct vm *vm, const char *name);
 
 /* A socket points at it ... */
 void services_hold(struct service *service);

@@ -199,7 +199,8 @@ static void start_all(struct version *version)
 
 size_t version_switch(struct version *version)
 {
-    bool was_exposed = version->state == VERSION_SERVING;
+    bool was_exposed = version->exposed;
+    version->exposed = false;
     version->state = VERSION_SERVING;
     size_t left = services_switch(version);
     version->vm->version = version;
@@ -214,6 +215,7 @@ size_t version_switch(struct version *version)
 void version_expose(struct version *candidate)
 {
     candidate->state = VERSION_SERVING;
+    candidate->exposed = true;
     candidate->calls = candidate->errors = 0;
     services_stand_aside(candidate);
     start_all(candidate);
@@ -222,6 +224,7 @@ void version_expose(struct version *candidate)
 
 void version_withdraw(struct version *candidate)
 {
+    candidate->exposed = false;
     services_return(candidate);
     wait_renew_all(candidate->vm);
     hook_stop(candidate, "reload");

@@ -67,6 +67,7 @@ struct version {
     unsigned number; /* counts from 1 */
     enum version_state state;
     bool lone;
+    bool exposed;       /* a candidate that is given some connections */
     unsigned strangers; /* that it was warned of: see require.c */
     uint32_t holds;     /* services that only it still has */
     uint32_t waits;     /* hooks of it that wait */

@@ -98,6 +98,16 @@ static void end_idle(struct run *run)
     go_on(run, WAIT_IDLE);
 }
 
+static bool is_over(struct run *run)
+{
+    if (!run->wait.is_over)
+        return false;
+    run->wait.looking = true;
+    bool over = run->wait.is_over(run);
+    run->wait.looking = false;
+    return over;
+}
+
 /* True: it went on. */
 static bool look(struct run *run)
 {
@@ -109,7 +119,7 @@ static bool look(struct run *run)
         wait_cancel(run);
     } else if (is_idle(run)) {
         end_idle(run);
-    } else if (run->wait.is_over && run->wait.is_over(run)) {
+    } else if (is_over(run)) {
         go_on(run, WAIT_READY);
     } else if (run->wait.timed_out) {
         go_on(run, WAIT_DUE);
@@ -188,11 +198,22 @@ void wait_renew_all(struct vm *vm)
     }
 }
 
+void wait_drop_prepared(struct run *run)
+{
+    if (!run->wait.prepared)
+        return;
+    run->wait.prepared = false;
+    if (run->wait.abandon)
+        run->wait.abandon(run);
+}
+
 struct run *wait_prepare(lua_State *L, uint64_t timeout_ms, bool (*over)(struct run *run))
 {
     struct vm *vm = vm_of(L);
     struct run *run = vm->call->run;
     struct wait *wait = &run->wait;
+    wait_drop_prepared(run);
+    wait->prepared = true;
     wait->L = L;
     wait->is_over = over;
     wait->abandon = NULL;
@@ -210,6 +231,7 @@ struct run *wait_prepare(lua_State *L, uint64_t timeout_ms, bool (*over)(struct 
 void wait_enter(struct run *run)
 {
     struct reactor *reactor = run->vm->host.reactor;
+    run->wait.prepared = false;
     if (run->wait.timeout_ms != WAIT_FOR_EVER) {
         loop_update_now(reactor->loop);
         wheel_start(&reactor->wheel, &run->wait.timer,

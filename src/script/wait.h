@@ -32,6 +32,9 @@ bool wait_may_begin(lua_State *L, const char *what);
 struct run *wait_prepare(lua_State *L, uint64_t timeout_ms,
                          bool (*is_over)(struct run *run));
 
+/* For call.c: what was prepared came to nothing, for want of memory. */
+void wait_drop_prepared(struct run *run);
+
 /* For call.c: it has come out of Lua. Until here it may still fail, for want of memory. */
 void wait_enter(struct run *run);
 

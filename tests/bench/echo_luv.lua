@@ -1,4 +1,4 @@
--- tests/bench/echo_luv.lua - an echo as it is written for luv: Lua 5.4 on libuv, what luvit stands on.
+-- tests/bench/echo_luv.lua - an echo as it is written for luv, which is Lua 5.4 on libuv.
 --
 --     lua5.4 echo_luv.lua [line|raw]
 

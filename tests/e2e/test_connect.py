@@ -586,5 +586,149 @@ class Ends(OutboundTest):
         self.assertIn("answer y", self.history())
 
 
+class Found(OutboundTest):
+    """What a hunt has found, each once."""
+
+    def talk(self, body, options="", before=""):
+        """A server whose on_message is that body, and the answer to one line."""
+        self.up = self.upstream()
+        script = f"""{PRELUDE} {before} return {{ {options} services = {{
+            main = {{ listen = "{LOOPBACK}", framing = "line",
+              on_message = function(conn, text) {body} end }},
+            up = {{ listen = {{}}, on_disconnect = function(c, reason) note("up", reason, c.local_address) end }} }} }}"""
+        self.server = self.serve(script.replace("UP", self.up.address), listen=())
+        self.peer = self.client(self.server.address).send(b"x\n")
+
+    def test_what_a_replaced_version_opens_in_on_stop_ends_with_it(self):
+        up = self.upstream()
+        server = self.serve(
+            f"""{PRELUDE} return {{ on_stop = function()
+              note("opened", neap.connect("{up.address.replace('127.0.0.1', 'localhost')}")) end }}"""
+        )
+        self.reload(
+            server,
+            f"{PRELUDE} neap.every(0.005, function() collectgarbage('step', 100000) end) "
+            "return { on_message = function() end }",
+        )
+        self.assertEqual(up.accept().receive_all(), b"")
+        server.wait_log("opened connection")
+
+    def test_a_canary_that_is_withdrawn_leaves_what_it_has_opened(self):
+        up = self.upstream()
+        main = "main = { listen = 'LISTEN', framing = 'line', on_message = function(c, m) BODY end }"
+        address = f"unix://{self.folder()}/main"
+        first = f"{PRELUDE} return {{ services = {{ {main} }} }}".replace("LISTEN", address)
+        server = self.serve(first.replace("BODY", "return '1' .. m"), listen=())
+        second = first.replace("} } }", "}, up = { listen = {}, on_message = function(c, m) return 'up ' .. m end } } }")
+        connect = f"neap.connect('{up.address}', {{ service = 'up' }}) return '2' .. m"
+        self.edit(server, second.replace("BODY", connect))
+        self.succeeds(control(server, "reload", canary="100%"), server)
+        client = self.client(address).send(b"x\n")
+        self.assertEqual(client.receive_until(b"\n"), b"2x\n")
+        self.succeeds(control(server, "rollback"), server)
+        self.assertEqual(client.send(b"y\n").receive_until(b"\n"), b"1y\n")
+        other = up.accept().send(b"z")
+        self.assertEqual(other.receive(4), b"up z")
+        client.close()
+        self.assertEqual(other.receive_all(), b"")
+
+    def test_on_stop_of_a_withdrawn_canary_may_connect(self):
+        up = self.upstream(f"unix://{self.folder()}/up")
+        server = self.serve("return { on_message = function() end }")
+        self.edit(
+            server,
+            f"""{PRELUDE} return {{ on_stop = function()
+              note("stop", neap.connect("{up.address}", {{ service = "main" }})) end }}""",
+        )
+        self.succeeds(control(server, "reload", canary="100%"), server)
+        self.succeeds(control(server, "rollback"), server)
+        server.wait_log("stop connection")
+        self.assertEqual(up.accept().receive_all(), b"")
+
+    def test_a_task_that_reconnects_does_not_keep_the_server(self):
+        for up in (self.upstream(), self.upstream(f"unix://{self.folder()}/up")):
+            server = self.serve(
+                f"""{PRELUDE} neap.spawn(function() while true do
+                  local up, why = neap.connect("{up.address}")
+                  if up then for m in up:messages() do end up:close() else note(why) neap.sleep(0.01) end
+                end end)
+                return {{ drain_timeout = 20, on_message = function(c) neap.sleep(0.2) return "done" end }}"""
+            )
+            client = self.client(server.address).send(b"x")
+            up.accept()
+            server.interrupt()
+            self.assertEqual(client.receive_all(), b"done")
+            client.close()
+            with self.within(10):
+                self.assertEqual(server.wait(), 0)
+            self.assertIn("the server stops", server.events()[0])
+
+    def test_what_follows_a_connection_does_not_linger_at_a_stop(self):
+        self.talk("conn.data.up = neap.connect('UP', { service = 'up' }) return 'done'")
+        self.assertEqual(self.peer.receive_until(b"\n"), b"done\n")
+        self.up.accept()  # which does not close
+        with self.within(4):
+            self.assertEqual(self.server.stop(), 0)
+        self.assertRegex(self.server.events()[-1], "^up shutdown")
+
+    def test_an_icmp_error_that_a_send_is_told_ends_the_connection(self):
+        dead = free_port(socket.SOCK_DGRAM)
+        live = self.serve("return { on_message = function(c, m) return m end }", listen="udp://127.0.0.1:0")
+        self.talk(
+            f"""local a, b = neap.connect("udp://127.0.0.1:{dead}"), neap.connect("{live.address}")
+            a:send("1") b:send("x") a:send("2")
+            note("dead", a:read(nil, 10))
+            note("live", b:read(nil, 10))
+            return 'done'"""
+        )
+        self.assertEqual(self.peer.receive_until(b"\n"), b"done\n")
+        self.assertEqual(self.server.stop(), 0)
+        self.assertEqual(self.server.events(), ["dead nil closed ECLOSED", "live x"])
+
+    def test_a_closed_datagram_connection_has_no_address(self):
+        at = f"udp://127.0.0.1:{free_port(socket.SOCK_DGRAM)}"
+        self.talk(
+            f"""local a = neap.connect("{at}", {{ service = "up" }})
+            neap.sleep(0.02)
+            a:abort()
+            local b = neap.connect("{at}")
+            note("other", b.local_address)
+            return "done" """
+        )
+        self.assertEqual(self.peer.receive_until(b"\n"), b"done\n")
+        self.assertEqual(self.server.stop(), 0)
+        self.assertIn("up closed ", self.server.events())
+
+    def test_small_ones(self):
+        path = f"{self.folder()}/up"
+        upstream = self.upstream(f"unix://{path}")
+        self.talk(
+            f"""local up = neap.connect("unix://{path}")
+            note(up.peer, up.host, up.port)
+            up:send("lost") up:abort()
+            note("flush", up:flush())
+            return "done" """
+        )
+        upstream.accept()
+        self.assertEqual(self.peer.receive_until(b"\n"), b"done\n")
+        self.assertEqual(self.server.stop(), 0)
+        self.assertEqual(self.server.events(), [f"{path} {path} 0", "flush nil closed ECLOSED"])
+
+    def test_a_service_that_the_newest_version_does_not_have(self):
+        self.up = self.upstream()
+        address = f"unix://{self.folder()}/main"
+        rest = "main = { listen = 'LISTEN', framing = 'line', on_message = function(c) BODY end }"
+        text = f"{PRELUDE} return {{ services = {{ old = {{ listen = {{}} }}, {rest} }} }}".replace("LISTEN", address)
+        again = "note(neap.connect('UP', { service = 'old' }))".replace("UP", self.up.address)
+        first = text.replace("BODY", f"{again} note('waits') neap.sleep(0.3) {again} return 'done'")
+        server = self.serve(first, listen=())
+        client = self.client(address).send(b"x\n")
+        server.wait_log("waits")
+        self.reload(server, text.replace("old = { listen = {} },", "").replace("BODY", ""))
+        self.assertEqual(client.receive_until(b"\n"), b"done\n")
+        self.assertEqual(server.stop(), 0)
+        self.assertRegex(server.events()[-1], "^nil .*: its service is gone ECLOSED$")
+
+
 if __name__ == "__main__":
     main()

@@ -236,6 +236,30 @@ class Pipe(OutboundTest):
         ):
             self.assertRegex(event, pattern)
 
+    def test_a_side_is_not_shut_down_by_hand(self):
+        client, up = self.proxy("conn:pipe(up) note(pcall(up.shutdown, up))")
+        self.server.wait_log("ends with the input of the other one")
+        client.send(b"x").half_close()
+        self.assertEqual(up.receive_all(), b"x")
+
+    def test_a_decoder_does_not_pipe_what_is_read_with_it(self):
+        client, up = self.proxy(
+            """local done
+            up:set("framing", { "custom", function(bytes)
+              if done then return #bytes end
+              done = true
+              note(pcall(up.pipe, up, conn))
+            end })
+            note("begins")
+            note("read", up:read())"""
+        )
+        self.server.wait_log("begins")
+        up.send(b"one")
+        self.server.wait_log("read, already")
+        up.send(b"two")
+        self.server.wait_log("read onetwo")
+        client.close()
+
     def test_one_that_is_read(self):
         client, up = self.proxy(
             """conn:spawn(function() note("read", up:read()) end)

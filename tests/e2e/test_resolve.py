@@ -161,5 +161,31 @@ class Resolve(OutboundTest):
         self.assertEqual(answers, ["127.0.0.1"] * 20)
 
 
+class Found(OutboundTest):
+    def test_lookups_that_were_given_up_do_not_hold_up_others(self):
+        names = self.names(
+            {("slow.test", A): None, ("slow.test", AAAA): None, ("good.test", A): ["127.0.0.1"], ("good.test", AAAA): []}
+        )
+        server = self.serve(f"""{PRELUDE} return {{ framing = "line", hook_timeout = 10, nameservers = {{ "{names.address}" }},
+            on_message = function(conn, name)
+              if name ~= "flood" then
+                local found, why, code = neap.resolve(name)
+                return found and found[1] or code
+              end
+              local tasks = {{}}
+              for i = 1, 4000 do tasks[i] = conn:spawn(neap.resolve, "slow.test", 0.05) end
+              for _, task in ipairs(tasks) do task:wait() end
+              return "done"
+            end }}""")
+        self.assertEqual(self.ask(server, "flood"), "done")
+        self.assertEqual(self.ask(server, "good.test"), "127.0.0.1")
+
+    def test_an_address_needs_no_lookup(self):
+        server = self.serve(script())
+        self.assertEqual(self.ask(server, "192.0.2.7"), "192.0.2.7")
+        counters = control(server, "status")["counters"]
+        self.assertEqual(counters["lookups"], 0)
+
+
 if __name__ == "__main__":
     main()

@@ -178,6 +178,28 @@ class Tasks(HookTest):
         self.assertEqual(events[:3], ["runs one", "runs conn one", "closed one"])
         self.assertNotIn("three", " ".join(events))
 
+    def test_a_decoder_does_not_cancel_the_task_that_reads_with_it(self):
+        server = self.serve(
+            f"""{PRELUDE} local task
+            return {{ framing = "line", on_message = function(conn)
+              task = conn:spawn(function()
+                local read = {{ "custom", function(bytes)
+                  if #bytes > 3 then note(pcall(task.cancel, task)) end
+                  return #bytes
+                end }}
+                note("begins")
+                note("read", conn:read(read))
+              end)
+            end }}"""
+        )
+        client = self.client(server.address).send(b"x\n")
+        server.wait_log("begins")
+        client.send(b"hello").half_close().receive_all()
+        self.assertEqual(server.stop(), 0)
+        events = server.events()
+        self.assertRegex(events[1], "^false a task that runs cannot be cancelled")
+        self.assertEqual(events[-1], "read hello")
+
     def test_a_thousand_at_once(self):
         noted = self.run_body(
             """local tasks, sum = {}, 0
