@@ -82,7 +82,7 @@ static int make_wire(struct wire *wire, const struct bench *bench, const char *t
     for (size_t i = 0; i < head; i++)
         wire->bytes[i] = (char)(body >> (8 * (head - 1 - i)));
     for (size_t i = 0; i < body; i++)
-        wire->bytes[head + i] = text ? text[i] : letters[i % (sizeof letters - 1)];
+        wire->bytes[head + i] = (char)(text ? text[i] : letters[i % (sizeof letters - 1)]);
     if (is_line)
         wire->bytes[head + body] = '\n';
     return 0;
@@ -219,6 +219,7 @@ static void send_scheduled(struct bench *bench)
     const struct bench_options *options = &bench->options;
     double seconds = (double)(bench->now_ns - bench->begun_ns) / (double)SECOND_NS;
     uint64_t until = (uint64_t)(seconds * options->rate) + 1;
+    REQUIRE(options->connections > 0);
     for (; bench->scheduled < until && !bench->is_over; bench->scheduled++) {
         struct link *link = &bench->links[bench->scheduled % options->connections];
         link->due++;
@@ -306,7 +307,7 @@ static void check_stream(struct bench *bench, struct link *link, const char *byt
         }
         bytes += piece;
         len -= piece;
-        link->received_at = (at + piece) % wire->len;
+        link->received_at = at + piece == wire->len ? 0 : at + piece;
         if (link->received_at == 0)
             count_reply(bench, link);
     }
