@@ -1,4 +1,4 @@
-"""The examples that reach out: a proxy, SOCKS5, a forwarder of DNS, a client that reconnects.
+"""The examples that speak with others: a proxy, SOCKS5, DNS, RESP, HTTP, a client that reconnects.
 
 What is not ours on the other side: curl, dig, Python's http.server and sockets.
 """
@@ -203,6 +203,98 @@ class DnsForwarder(ExampleTest):
         for thread in threads:
             thread.join()
         self.assertEqual(found, {i: f"192.0.2.{i + 1}" for i in range(0, 100, 4)})
+
+
+class RespServer(ExampleTest):
+    def setUp(self):
+        self.server = self.serve(EXAMPLES / "resp_server.lua")
+
+    @staticmethod
+    def command(*words):
+        return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
+
+    TALK = [
+        ((b"PING",), b"+PONG\r\n"),
+        ((b"ping", b"hello"), b"$5\r\nhello\r\n"),
+        ((b"GET", b"key"), b"$-1\r\n"),
+        ((b"SET", b"key", b"a\r\nb\0c"), b"+OK\r\n"),
+        ((b"GET", b"key"), b"$6\r\na\r\nb\0c\r\n"),
+        ((b"EXISTS", b"key"), b":1\r\n"),
+        ((b"DEL", b"key"), b":1\r\n"),
+        ((b"DEL", b"key"), b":0\r\n"),
+        ((b"INCR", b"count"), b":1\r\n"),
+        ((b"INCR", b"count"), b":2\r\n"),
+        ((b"SET", b"count", b"x"), b"+OK\r\n"),
+        ((b"INCR", b"count"), b"-ERR value is not an integer or out of range\r\n"),
+        ((b"SET", b"key"), b"-ERR wrong number of arguments for 'set' command\r\n"),
+        ((b"FLY",), b"-ERR unknown command 'FLY'\r\n"),
+    ]
+
+    def test_whole_in_one_piece_and_byte_by_byte(self):
+        asked = b"".join(self.command(*words) for words, _ in self.TALK)
+        answers = b"".join(answer for _, answer in self.TALK)
+        for send in ("send", "send_bytes"):
+            client = self.client(self.server.address)
+            getattr(client, send)(asked)
+            self.assertEqual(client.receive(len(answers)), answers)
+            client.send(self.command(b"DEL", b"count")).receive(4)
+            client.close()
+
+    def test_what_is_no_command(self):
+        for junk in (b"hello\r\n", b"*1\r\nx\r\n", b"*" + b"1" * 40, b"\0"):
+            client = self.client(self.server.address).send(self.command(b"PING") + junk)
+            self.assertEqual(client.receive_all(), b"+PONG\r\n-ERR Protocol error\r\n", junk)
+        self.assertEqual(self.server.stop(), 0)
+        self.assertEqual(self.server.records(level="error"), [])
+
+    def test_the_store_outlives_a_reload(self):
+        text = (EXAMPLES / "resp_server.lua").read_text()
+        server = self.serve(text)
+        client = self.client(server.address).send(self.command(b"SET", b"k", b"v"))
+        client.receive(5)
+        self.reload(server, text + "\n-- 2")
+        self.assertEqual(client.send(self.command(b"GET", b"k")).receive(7), b"$1\r\nv\r\n")
+
+
+class HttpHello(ExampleTest):
+    def setUp(self):
+        self.server = self.serve(EXAMPLES / "http_hello.lua")
+        self.url = self.server.address.replace("tcp:", "http:") + "/"
+
+    def test_curl(self):
+        for words in ((), ("-0",), ("-H", "Connection: close")):
+            self.assertEqual(self.curl(*words, self.url).stdout, b"Hello, World!\n", words)
+        # Two on one connection.
+        done = self.curl("-w", "%{num_connects}\n", self.url, self.url)
+        self.assertEqual(done.stdout.split(b"\n")[1::2][:2], [b"1", b"0"])
+
+    def test_what_it_does_not_do(self):
+        for words in (("-X", "PUT"), ("-d", "body"), ("-X", "GET", "-d", "body")):
+            done = self.curl("-o", "/dev/null", "-w", "%{http_code}", *words, self.url)
+            self.assertEqual(done.stdout, b"405", words)
+        client = self.client(self.server.address).send(b"hello\r\n\r\n")
+        self.assertTrue(client.receive_all().startswith(b"HTTP/1.1 400 "))
+
+
+class DnsServer(ExampleTest):
+    def dig(self, *words):
+        port = self.server.address.rpartition(":")[2]
+        return self.foreign("dig", "@127.0.0.1", "-p", port, "+tries=1", *words).stdout.decode()
+
+    def test_dig(self):
+        self.server = self.serve(EXAMPLES / "dns_server.lua", listen="udp://127.0.0.1:0")
+        self.assertEqual(self.dig("+short", "tide.example"), "192.0.2.1\n")
+        self.assertEqual(self.dig("+short", "TIDE.example", "AAAA"), "2001:db8::1\n")
+        self.assertEqual(self.dig("+short", "moon.example"), "192.0.2.2\n")
+        self.assertIn("status: NOERROR", self.dig("moon.example", "AAAA"))
+        answer = self.dig("sun.example")
+        self.assertIn("status: NXDOMAIN", answer)
+        self.assertIn("flags: qr aa rd", answer)
+        for junk in (b"", b"x" * 11, b"\0" * 12, b"\xff" * 50, b"\0" * 12 + b"\5ab"):
+            self.client(self.server.address).send(junk)
+        self.assertEqual(self.dig("+short", "tide.example"), "192.0.2.1\n")
+        self.assertEqual(self.server.stop(), 0)
+        self.assertEqual(self.server.records(level="error"), [])
 
 
 class ReconnectingClient(ExampleTest):
