@@ -175,6 +175,7 @@ struct conn {
     bool disconnected; /* on_disconnect was called */
     bool write_shut;   /* the sending half is closed, or will be once all is flushed */
     bool reset_wanted; /* closing it resets it */
+    bool stalled;      /* the system has no buffers: see reactor_stall */
     bool framing_changed;
     bool has_message; /* one is being delivered */
     bool reading;     /* somebody looks into its input right now */

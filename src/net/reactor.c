@@ -16,6 +16,8 @@
 #define TURN_MS 5U
 #define TURN_FLUSHES 1024
 
+#define STALL_MS 10U
+
 /* More than this is given back when one large message has made the scratch grow. */
 #define SCRATCH_KEEP_LEN (256U << 10)
 
@@ -148,6 +150,16 @@ static const struct loop_ops loop_ops = {
     .on_wake = on_wake,
 };
 
+static void on_stall_over(struct wheel_timer *timer)
+{
+    struct reactor *reactor = container_of(timer, struct reactor, stall);
+    struct conn *conn;
+    while ((conn = take_first(&reactor->stalled, offsetof(struct conn, dirty_node)))) {
+        conn->stalled = false;
+        reactor_make_dirty(reactor, conn);
+    }
+}
+
 static char *new_input(size_t lead)
 {
     char *memory = malloc(lead + REACTOR_INPUT_LEN + 1);
@@ -188,7 +200,9 @@ struct reactor *reactor_new(struct io *io, const struct reactor_ops *ops, void *
     list_init(&reactor->posted);
     list_init(&reactor->ready);
     list_init(&reactor->dirty);
+    list_init(&reactor->stalled);
     list_init(&reactor->dead);
+    wheel_timer_init(&reactor->stall, on_stall_over);
     list_init(&reactor->peers_once);
     list_init(&reactor->peers_heard);
     slots_init(&reactor->conns);
@@ -246,6 +260,15 @@ void reactor_make_dirty(struct reactor *reactor, struct conn *conn)
 {
     if (list_is_empty(&conn->dirty_node))
         list_append(&reactor->dirty, &conn->dirty_node);
+}
+
+void reactor_stall(struct reactor *reactor, struct conn *conn)
+{
+    conn->stalled = true;
+    list_remove(&conn->dirty_node);
+    list_append(&reactor->stalled, &conn->dirty_node);
+    if (!wheel_timer_is_started(&reactor->stall))
+        wheel_start(&reactor->wheel, &reactor->stall, reactor_now_ms(reactor) + STALL_MS);
 }
 
 void reactor_bury(struct reactor *reactor, struct conn *conn)

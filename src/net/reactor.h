@@ -69,7 +69,8 @@ struct reactor {
     struct wheel wheel;
     uint64_t alarm_ms; /* what the loop's alarm is set to */
     struct slots conns;
-    struct list posted, ready, dirty, dead;
+    struct list posted, ready, dirty, stalled, dead;
+    struct wheel_timer stall;
     struct conn *current;  /* whose hook runs now; its output gathers in scratch */
     struct conn *decoding; /* whose input a framing of the layer above looks at */
     struct turn turn;      /* of `current` */
@@ -112,6 +113,9 @@ void reactor_make_ready(struct reactor *reactor, struct conn *conn);
 
 /* Has its output flushed before the loop blocks. */
 void reactor_make_dirty(struct reactor *reactor, struct conn *conn);
+/* The system is out of buffers, and poll would say writable at once: it is dirty again after 10 ms,
+ * and conn->stalled until then. */
+void reactor_stall(struct reactor *reactor, struct conn *conn);
 /* Frees it at the end of the turn. */
 void reactor_bury(struct reactor *reactor, struct conn *conn);
 /* Gives the memory of the input away, as malloc gave it: another takes its place. NULL: out of

@@ -28,25 +28,46 @@
 #define DIRECT_LEN (16U << 10)
 #define SCRATCH_LEN (64U << 10)
 
-/* The system is out of buffers: poll says writable at once, so wait for the clock. */
-#define STALL_MS 10U
-
 struct stream {
     struct conn conn;
     int fd;
     char *path;      /* of a Unix socket that it was opened to from here */
     uint8_t watched; /* enum loop_events, as last given to the loop */
-    bool stalled;    /* until the wheel says so: ENOBUFS */
     bool fin_sent;
     struct loop_io io;
-    struct wheel_timer stall;
-    struct buf in, out;
-    const char *view; /* input in the reactor's read buffer, during a callback */
+    struct buf *in, *out; /* `nothing` as long as there is nothing in it */
+    const char *view;     /* input in the reactor's read buffer, during a callback */
     size_t view_len;
     size_t frame_len; /* of the message that is being delivered */
     struct codec_state decode;
     const struct codec *decoding; /* what `decode` is of */
 };
+
+/* What all that keep up have for a buffer: never written, so that any thread may look at it. */
+static struct buf nothing;
+
+/* A buffer to write into; NULL: out of memory. */
+static struct buf *own_buf(struct buf **buf)
+{
+    struct buf *own = *buf == &nothing ? calloc(1, sizeof *own) : *buf;
+    if (own)
+        *buf = own;
+    return own;
+}
+
+static void drop_buf(struct buf **buf)
+{
+    if (*buf == &nothing)
+        return;
+    buf_fini(*buf);
+    free(*buf);
+    *buf = &nothing;
+}
+
+static size_t memory_of(const struct stream *stream)
+{
+    return stream->in->capacity + stream->out->capacity;
+}
 
 static struct stream *stream_of(struct conn *conn)
 {
@@ -62,8 +83,8 @@ static struct io *io_of(struct stream *stream)
 
 static const char *input(const struct stream *stream, size_t *len)
 {
-    *len = stream->view_len ? stream->view_len : buf_len(&stream->in);
-    return stream->view_len ? stream->view : buf_bytes(&stream->in);
+    *len = stream->view_len ? stream->view_len : buf_len(stream->in);
+    return stream->view_len ? stream->view : buf_bytes(stream->in);
 }
 
 static void consume(struct stream *stream, size_t len)
@@ -71,8 +92,8 @@ static void consume(struct stream *stream, size_t len)
     if (stream->view_len) {
         stream->view += len;
         stream->view_len -= len;
-    } else {
-        buf_consume(&stream->in, len);
+    } else if (len) {
+        buf_consume(stream->in, len);
     }
     stream->decode = (struct codec_state){0};
 }
@@ -80,19 +101,20 @@ static void consume(struct stream *stream, size_t len)
 static void drop_input(struct stream *stream)
 {
     stream->view_len = 0;
-    buf_fini(&stream->in);
+    drop_buf(&stream->in);
 }
 
 /* Input that outlives the callback moves out of the reactor's buffer. */
 static int keep_input(struct stream *stream)
 {
     if (stream->view_len) {
-        int failed = buf_append(&stream->in, stream->view, stream->view_len);
+        struct buf *in = own_buf(&stream->in);
+        int failed = in ? buf_append(in, stream->view, stream->view_len) : -ENOMEM;
         stream->view_len = 0;
         return failed;
     }
-    if (stream->in.data && buf_len(&stream->in) == 0)
-        buf_fini(&stream->in);
+    if (stream->in != &nothing && buf_len(stream->in) == 0)
+        drop_buf(&stream->in);
     return 0;
 }
 
@@ -154,7 +176,7 @@ static int find_message(struct stream *stream, const char **bytes, size_t *len)
 static bool stream_next_message(struct conn *conn, const char **bytes, size_t *len)
 {
     struct stream *stream = stream_of(conn);
-    bool has_input = stream->view_len || buf_len(&stream->in);
+    bool has_input = stream->view_len || buf_len(stream->in);
     return has_input && find_message(stream, bytes, len) > 0;
 }
 
@@ -202,14 +224,7 @@ static size_t stream_pending(const struct conn *conn)
     const struct stream *stream = container_of(conn, const struct stream, conn);
     const struct reactor *reactor = conn->reactor;
     size_t here = reactor->current == conn ? buf_len(&reactor->scratch) : 0;
-    return buf_len(&stream->out) + here;
-}
-
-static void on_stall_over(struct wheel_timer *timer)
-{
-    struct stream *stream = container_of(timer, struct stream, stall);
-    stream->stalled = false;
-    reactor_make_dirty(stream->conn.reactor, &stream->conn);
+    return buf_len(stream->out) + here;
 }
 
 /* What a send came to: bytes taken, or 0 when the socket takes none now. A peer that is gone
@@ -226,9 +241,7 @@ static size_t sent(struct stream *stream, ssize_t result)
     if (result == -EAGAIN || result == -EINTR || result == 0)
         return 0;
     if (result == -ENOBUFS || result == -ENOMEM) {
-        stream->stalled = true;
-        uint64_t now_ms = reactor_now_ms(conn->reactor);
-        wheel_start(&conn->reactor->wheel, &stream->stall, now_ms + STALL_MS);
+        reactor_stall(conn->reactor, conn);
         return 0;
     }
     conn_abort(conn, REASON_RESET, strerrorname_np((int)-result));
@@ -237,7 +250,7 @@ static size_t sent(struct stream *stream, ssize_t result)
 
 static bool can_send(const struct stream *stream)
 {
-    return buf_len(&stream->out) == 0 && !stream->stalled &&
+    return buf_len(stream->out) == 0 && !stream->conn.stalled &&
            stream->conn.state != CONN_CLOSED;
 }
 
@@ -246,10 +259,11 @@ static int keep_output(struct stream *stream, const char *bytes, size_t len)
     struct conn *conn = &stream->conn;
     if (len == 0 || conn->state == CONN_CLOSED)
         return 0;
-    if (buf_len(&stream->out) == 0)
+    if (buf_len(stream->out) == 0)
         conn->progress_ms = reactor_now_ms(conn->reactor);
-    int failed = buf_append(&stream->out, bytes, len);
-    reactor_hold(conn->reactor, &conn->held, stream->in.capacity + stream->out.capacity);
+    struct buf *out = own_buf(&stream->out);
+    int failed = out ? buf_append(out, bytes, len) : -ENOMEM;
+    reactor_hold(conn->reactor, &conn->held, memory_of(stream));
     conn_arm(conn);
     return failed;
 }
@@ -279,18 +293,18 @@ static void flush_scratch(struct stream *stream)
 static void flush_out(struct stream *stream)
 {
     struct io *io = io_of(stream);
-    while (buf_len(&stream->out) && !stream->stalled) {
-        size_t len = buf_len(&stream->out);
+    while (buf_len(stream->out) && !stream->conn.stalled) {
+        size_t len = buf_len(stream->out);
         size_t taken =
-            sent(stream, io->ops->send(io, stream->fd, buf_bytes(&stream->out), len));
+            sent(stream, io->ops->send(io, stream->fd, buf_bytes(stream->out), len));
         if (taken == 0)
             return;
-        buf_consume(&stream->out, taken);
+        buf_consume(stream->out, taken);
         if (taken < len)
             return;
     }
-    if (stream->out.data && buf_len(&stream->out) == 0)
-        buf_fini(&stream->out);
+    if (stream->out != &nothing && buf_len(stream->out) == 0)
+        drop_buf(&stream->out);
 }
 
 /* A long message of the running hook goes from where it is, behind what the scratch holds. */
@@ -352,10 +366,11 @@ static int stream_queue(struct conn *conn, const struct iovec *pieces, size_t co
     }
     if (reactor->current == conn && buf_len(&reactor->scratch))
         flush_scratch(stream);
-    if (buf_len(&stream->out) == 0)
+    if (buf_len(stream->out) == 0)
         conn->progress_ms = reactor_now_ms(reactor);
-    int failed = append_pieces(&stream->out, pieces, count, len);
-    reactor_hold(reactor, &conn->held, stream->in.capacity + stream->out.capacity);
+    struct buf *out = own_buf(&stream->out);
+    int failed = out ? append_pieces(out, pieces, count, len) : -ENOMEM;
+    reactor_hold(reactor, &conn->held, memory_of(stream));
     conn_arm(conn);
     if (reactor->current != conn)
         reactor_make_dirty(reactor, conn);
@@ -460,14 +475,14 @@ static bool wants_input(struct stream *stream)
         return !conn->held_up && !conn->paused;
     if (conn->state != CONN_OPEN || conn_may_deliver(conn))
         return true;
-    return !conn_is_wanted(conn) && !buf_len(&stream->out) &&
-           buf_len(&stream->in) < READ_AHEAD_LEN;
+    return !conn_is_wanted(conn) && !buf_len(stream->out) &&
+           buf_len(stream->in) < READ_AHEAD_LEN;
 }
 
 static void watch(struct stream *stream)
 {
     unsigned events = wants_input(stream) ? LOOP_READ : LOOP_NONE;
-    if (buf_len(&stream->out) && !stream->stalled)
+    if (buf_len(stream->out) && !stream->conn.stalled)
         events |= LOOP_WRITE;
     if (events == stream->watched)
         return;
@@ -480,12 +495,12 @@ static void stream_flush(struct conn *conn)
     struct stream *stream = stream_of(conn);
     if (conn->state == CONN_CLOSED)
         return;
-    bool owed = buf_len(&stream->out) > 0;
+    bool owed = buf_len(stream->out) > 0;
     flush_out(stream);
     step(stream, owed);
     if (conn->state == CONN_CLOSED)
         return;
-    reactor_hold(conn->reactor, &conn->held, stream->in.capacity + stream->out.capacity);
+    reactor_hold(conn->reactor, &conn->held, memory_of(stream));
     conn_check_drain(conn);
     watch(stream);
 }
@@ -495,7 +510,7 @@ static void stream_flush(struct conn *conn)
 static void time_message(struct stream *stream)
 {
     struct conn *conn = &stream->conn;
-    bool waits = conn->eof_done || (buf_len(&stream->in) && conn_may_deliver(conn));
+    bool waits = conn->eof_done || (buf_len(stream->in) && conn_may_deliver(conn));
     if (!waits) {
         conn->message_ms = 0;
     } else if (conn->message_ms == 0) {
@@ -520,7 +535,7 @@ static void stream_settle(struct conn *conn)
     step(stream, false);
     if (conn->state == CONN_CLOSED)
         return;
-    size_t held = stream->in.capacity + stream->out.capacity;
+    size_t held = memory_of(stream);
     if (held != conn->held)
         reactor_hold(conn->reactor, &conn->held, held);
     conn_check_drain(conn);
@@ -534,27 +549,28 @@ static ssize_t receive(struct stream *stream, bool *full)
 {
     struct reactor *reactor = stream->conn.reactor;
     struct io *io = reactor->io;
-    size_t rest = buf_len(&stream->in);
+    size_t rest = buf_len(stream->in);
     *full = false;
     if (rest > REST_COPY_LEN) {
         size_t room = codec_missing(&stream->decode, rest);
         room = room < REST_COPY_LEN   ? REST_COPY_LEN
                : room > REST_GROW_LEN ? REST_GROW_LEN
                                       : room;
-        if (buf_reserve(&stream->in, room))
+        if (buf_reserve(stream->in, room)) /* its own: there is something in it */
             return -ENOMEM;
-        ssize_t got = io->ops->recv(io, stream->fd, buf_tail(&stream->in), room);
+        ssize_t got = io->ops->recv(io, stream->fd, buf_tail(stream->in), room);
         if (got > 0)
-            buf_commit(&stream->in, (size_t)got);
+            buf_commit(stream->in, (size_t)got);
         *full = got == (ssize_t)room;
         return got;
     }
     if (rest)
-        memcpy(reactor->input, buf_bytes(&stream->in), rest);
+        memcpy(reactor->input, buf_bytes(stream->in), rest);
     size_t room = REACTOR_INPUT_LEN - rest;
     ssize_t got = io->ops->recv(io, stream->fd, reactor->input + rest, room);
     if (got > 0) {
-        buf_fini(&stream->in);
+        if (rest)
+            drop_buf(&stream->in);
         stream->view = reactor->input;
         stream->view_len = rest + (size_t)got;
     }
@@ -624,10 +640,9 @@ static void stream_release(struct conn *conn, bool reset)
     if (reactor->current == conn)
         buf_clear(&reactor->scratch);
     loop_io_watch(reactor->loop, &stream->io, LOOP_NONE);
-    wheel_stop(&reactor->wheel, &stream->stall);
     reactor->io->ops->close(reactor->io, stream->fd, reset);
     stream->fd = -1;
-    buf_fini(&stream->out);
+    drop_buf(&stream->out);
     /* A hook may be looking at the input right now; it goes with the connection. */
 }
 
@@ -665,7 +680,7 @@ static void stream_peer(const struct conn *conn, struct endpoint *out)
 static void stream_free(struct conn *conn)
 {
     struct stream *stream = stream_of(conn);
-    buf_fini(&stream->in);
+    drop_buf(&stream->in);
     free(stream->path);
     free(stream);
 }
@@ -693,7 +708,10 @@ static const struct conn_kind stream_kind = {
 static int new_stream(struct reactor *reactor, struct service *service,
                       const struct stream_origin *origin, struct stream **out)
 {
-    struct stream *stream = calloc(1, sizeof *stream);
+    /* malloc and not calloc, which in glibc passes by what the thread has just freed. */
+    struct stream *stream = malloc(sizeof *stream);
+    if (stream)
+        *stream = (struct stream){.in = &nothing, .out = &nothing};
     int failed =
         stream ? conn_init(&stream->conn, &stream_kind, reactor, service, origin->number)
                : -ENOMEM;
@@ -708,7 +726,6 @@ static int new_stream(struct reactor *reactor, struct service *service,
         memcpy(&conn->peer, &origin->peer->at, origin->peer->len);
     stream->fd = origin->fd;
     loop_io_init(&stream->io, stream->fd, on_ready);
-    wheel_timer_init(&stream->stall, on_stall_over);
     *out = stream;
     return 0;
 }

@@ -6,8 +6,7 @@
 
 The servers take turns: A B C A B C ... in one run, so that a machine that slows down does so for all.
 What counts is the CPU time of the server for a message, and its ratio to that of raw C in the same
-round; the messages a second depend on the client, which shares the cores. The client is neap bench,
-which compares every reply.
+round. Servers run on the first core, the client on the second: neap bench, which compares every reply.
 """
 
 import argparse
@@ -64,10 +63,22 @@ def has_luv():
     return subprocess.run(["lua5.4", "-e", "require 'luv'"], capture_output=True).returncode == 0
 
 
+CORES = sorted(os.sched_getaffinity(0))
+
+
+def on_core(index):
+    """For a process to be started: servers have the first core, the client the second."""
+    return lambda: os.sched_setaffinity(0, {CORES[index % len(CORES)]})
+
+
 class Server:
     def __init__(self, command):
         self.process = subprocess.Popen(
-            list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            list(map(str, command)),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            preexec_fn=on_core(0),
         )
         for line in self.process.stdout:
             mark = "port=" if "port=" in line else "listen="
@@ -96,6 +107,7 @@ def load(server, scenario, build, seconds):
         capture_output=True,
         text=True,
         check=False,
+        preexec_fn=on_core(1),
     )
     used = server.cpu_seconds() - before
     if not done.stdout:

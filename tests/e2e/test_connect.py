@@ -652,16 +652,18 @@ class Found(OutboundTest):
                   local up, why = neap.connect("{up.address}")
                   if up then for m in up:messages() do end up:close() else note(why) neap.sleep(0.01) end
                 end end)
-                return {{ drain_timeout = 20, on_message = function(c) neap.sleep(0.2) return "done" end }}"""
+                return {{ drain_timeout = 20,
+                  on_message = function() note("message") neap.sleep(0.2) return "done" end }}"""
             )
             client = self.client(server.address).send(b"x")
             up.accept()
+            server.wait_log("message")
             server.interrupt()
             self.assertEqual(client.receive_all(), b"done")
             client.close()
             with self.within(10):
                 self.assertEqual(server.wait(), 0)
-            self.assertIn("the server stops", server.events()[0])
+            self.assertIn("the server stops", server.events()[1])
 
     def test_what_follows_a_connection_does_not_linger_at_a_stop(self):
         self.talk("conn.data.up = neap.connect('UP', { service = 'up' }) return 'done'")
