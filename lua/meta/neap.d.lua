@@ -693,8 +693,9 @@ function neap.every(seconds, fn) end
 ---@return table kept
 function neap.keep(name, initial) end
 
---- Walks over the open connections of this worker, or of one of its services. Closing them on the
---- way is allowed. Raises while the script loads.
+--- Walks over the open connections of this worker, or of one of its services. What `neap.connect`
+--- opened for no service is left out. Closing them on the way is allowed. Raises while the script
+--- loads.
 ---@param service? string
 ---@return fun(): neap.Connection|nil next
 function neap.connections(service) end
