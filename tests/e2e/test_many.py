@@ -6,12 +6,17 @@ P2: memory is what was said, whatever the number. Several source addresses of th
 """
 
 import random
+import re
 import resource
 import socket
+import threading
 import unittest
+from pathlib import Path
 
 from neap_server import NeapTest, is_sanitized, main, target
+from reload_test import until
 
+LISTEN = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]
 FIRST = 2000  # before the slope is looked at: what every server has
 BYTES_EACH = 560  # 512 of the connection and its slot, and what malloc and the lists have between
 
@@ -65,6 +70,34 @@ class Many(NeapTest):
             self.assertEqual(self.ask(one, b"one of them\n"), b"one of them\n")
         with self.within(30):
             self.assertEqual(server.stop(), 0)
+
+
+class Idle(NeapTest):
+    @unittest.skipIf(is_sanitized(), "a sanitizer has a thread of its own")
+    def test_an_idle_server_makes_no_system_call(self):
+        # Each call that blocks would be a switch from its thread; a busy one would be no idle server.
+        server = self.serve(
+            "return { idle_timeout = 3600, on_message = function(_, message) return message end }", listen=LISTEN
+        )
+        clients = [self.client(server.address) for _ in range(100)]
+        for client in clients:
+            self.assertEqual(client.ask(b"x"), b"x")
+        until(lambda: all(state == "S" for state, _ in self.threads(server).values()))
+        before, cpu = self.threads(server), server.cpu_seconds()
+        threading.Event().wait(3)
+        self.assertEqual(self.threads(server), before)
+        self.assertEqual(server.cpu_seconds(), cpu)
+
+    @staticmethod
+    def threads(server):
+        """The state of each thread, and how often it has waited, by its number."""
+        found = {}
+        for task in Path(f"/proc/{server.process.pid}/task").iterdir():
+            text = (task / "status").read_text()
+            state = re.search(r"^State:\s+(\w)", text, re.M).group(1)
+            waited = re.search(r"^voluntary_ctxt_switches:\s+(\d+)", text, re.M).group(1)
+            found[task.name] = state, waited
+        return found
 
 
 if __name__ == "__main__":
