@@ -205,7 +205,7 @@ class Terminal(BenchTest):
         self.assertRegex(output, r"(?m)^messages  \d+ in 1\.\d+ s, \d+/s$")
         self.assertRegex(output, r"(?m)^errors    0 wrong, 0 lost, 0 connections closed$")
         self.assertRegex(output, r"(?m)^latency   p50 .* max ")
-        self.assertRegex(output, r"(?m)^  < +[\d.]+ us  #{40} +[\d.]+ %$")
+        self.assertRegex(output, r"(?m)^  < +[\d.]+ [um]s  #{40} +[\d.]+ %$")
 
     def test_no_progress_where_nobody_looks(self):
         server = self.serve(echo())
