@@ -1,6 +1,7 @@
 /* cli/address.c - reading the address of a server. */
 #include "cli/address.h"
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -29,4 +30,25 @@ int address_read(struct addr *addr, const char *text, char peer[ADDR_TEXT_MAX])
     }
     addr_format(addr, peer);
     return EX_OK;
+}
+
+static const char *cure_of(int error)
+{
+    switch (error) {
+    case ECONNREFUSED:
+    case ENOENT:
+        return " (is the server running?)";
+    case EMFILE:
+        return " (raise the limit with ulimit -n)";
+    case EADDRNOTAVAIL:
+        return " (no port is left for more connections to one address)";
+    default:
+        return "";
+    }
+}
+
+int address_report_unreached(const char *peer, const char *doing, int error)
+{
+    report_error("cannot %s %s: %s%s", doing, peer, strerror(-error), cure_of(-error));
+    return error == -EACCES || error == -EPERM ? EX_NOPERM : EX_UNAVAILABLE;
 }

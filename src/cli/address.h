@@ -10,4 +10,8 @@
 /* EX_OK, or EX_USAGE when nothing can be sent there. `peer` is the address in full. */
 int address_read(struct addr *addr, const char *text, char peer[ADDR_TEXT_MAX]);
 
+/* Says why `peer` was not reached; `doing` is "connect to" or "reach". `error` is a negative errno. An
+ * exit status. */
+int address_report_unreached(const char *peer, const char *doing, int error);
+
 #endif

@@ -325,19 +325,6 @@ static void raise_descriptors(void)
     }
 }
 
-static int report_unreached(const struct benching *benching, int error)
-{
-    const char *hint = "";
-    if (error == -ECONNREFUSED || error == -ENOENT)
-        hint = " (is the server running?)";
-    else if (error == -EMFILE)
-        hint = " (raise the limit with ulimit -n)";
-    else if (error == -EADDRNOTAVAIL)
-        hint = " (no port is left for more connections to one address)";
-    report_error("cannot connect to %s: %s%s", benching->peer, strerror(-error), hint);
-    return error == -EACCES || error == -EPERM ? EX_NOPERM : EX_UNAVAILABLE;
-}
-
 static int measure(struct benching *benching)
 {
     int failed;
@@ -347,7 +334,7 @@ static int measure(struct benching *benching)
         benching->options.bench.on_progress = on_progress;
     benching->bench = bench_open(&benching->options.bench, &failed);
     if (!benching->bench)
-        return report_unreached(benching, failed);
+        return address_report_unreached(benching->peer, "connect to", failed);
     failed = bench_run(benching->bench, &benching->result);
     end_progress(benching);
     if (benching->options.json)

@@ -190,15 +190,6 @@ static int open_input(struct sending *sending)
     return EX_OK;
 }
 
-/* Says why no server was reached; `doing` is "connect to" or "reach". */
-static int report_unreached(const struct sending *sending, const char *doing, int error)
-{
-    bool is_absent = error == -ECONNREFUSED || error == -ENOENT;
-    report_error("cannot %s %s: %s%s", doing, sending->peer, strerror(-error),
-                 is_absent ? " (is the server running?)" : "");
-    return error == -EACCES || error == -EPERM ? EX_NOPERM : EX_UNAVAILABLE;
-}
-
 static int report_silence(const struct sending *sending)
 {
     if (sending->input.shape.is_typed)
@@ -222,7 +213,7 @@ static int report_lost(const struct sending *sending)
 {
     int error = sending->client.error;
     if (error == -ECONNREFUSED)
-        return report_unreached(sending, "reach", error);
+        return address_report_unreached(sending->peer, "reach", error);
     report_error("%s: %s", sending->peer, strerror(-error));
     return 1;
 }
@@ -274,7 +265,7 @@ static int converse(struct sending *sending)
     };
     int rc = client_open(&sending->client, &config);
     if (rc < 0)
-        return report_unreached(sending, "connect to", rc);
+        return address_report_unreached(sending->peer, "connect to", rc);
     if (is_typed)
         fprintf(stderr, "%s: type lines to send; Ctrl-D ends\n", sending->peer);
     enum client_end end = client_run(&sending->client);

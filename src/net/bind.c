@@ -10,6 +10,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/macros.h"
+#include "io/io.h"
+
+#define KEEPALIVE_INTERVAL_S 10
+
 /* Tries to find a port that is free on both addresses of `localhost`. */
 #define FREE_PORT_TRIES 32
 
@@ -53,31 +58,33 @@ static int fail(char *why, int error, const struct addr *addr)
     return -error;
 }
 
+static int set_option(struct io *io, int fd, const struct socket_option *option)
+{
+    return io->ops->set_option(io, fd, option->level, option->name, &option->value,
+                               sizeof option->value);
+}
+
 static int set_int(int fd, int level, int name, int value)
 {
-    return setsockopt(fd, level, name, &value, sizeof value) < 0 ? -errno : 0;
+    return set_option(&io_system, fd, &(struct socket_option){level, name, value});
 }
 
-/* What accepted sockets inherit, so that accepting one costs no further call. */
-static void set_stream_options(int fd, const struct bind_options *options)
+int bind_set_options(struct io *io, int fd, enum transport transport,
+                     const struct bind_options *options)
 {
-    (void)set_int(fd, IPPROTO_TCP, TCP_NODELAY, options->nodelay);
-    (void)set_int(fd, SOL_SOCKET, SO_KEEPALIVE, options->keepalive_s > 0);
-    if (!options->keepalive_s)
-        return;
-    (void)set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, (int)options->keepalive_s);
-    (void)set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, 10);
-}
-
-static int set_script_options(int fd, const struct bind_options *options)
-{
-    for (size_t i = 0; i < options->sockopt_count; i++) {
-        const struct socket_option *option = &options->sockopts[i];
-        int failed = set_int(fd, option->level, option->name, option->value);
-        if (failed)
-            return failed;
-    }
-    return 0;
+    const struct socket_option stream[] = {
+        {IPPROTO_TCP, TCP_NODELAY, options->nodelay},
+        {SOL_SOCKET, SO_KEEPALIVE, options->keepalive_s > 0},
+        {IPPROTO_TCP, TCP_KEEPIDLE, (int)options->keepalive_s},
+        {IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S},
+    };
+    size_t count = options->keepalive_s ? ARRAY_LEN(stream) : 2;
+    for (size_t i = 0; transport == TRANSPORT_TCP && i < count; i++)
+        (void)set_option(io, fd, &stream[i]);
+    int failed = 0;
+    for (size_t i = 0; i < options->sockopt_count && !failed; i++)
+        failed = set_option(io, fd, &options->sockopts[i]);
+    return failed;
 }
 
 /* SO_REUSEADDR on TCP only: on UDP it would let another process take our datagrams. */
@@ -85,15 +92,14 @@ static int set_options(int fd, const struct addr *addr, const struct endpoint *a
                        const struct bind_options *options)
 {
     int failed = 0;
-    if (addr->transport == TRANSPORT_TCP) {
+    if (addr->transport == TRANSPORT_TCP)
         failed = set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-        set_stream_options(fd, options);
-    }
     if (!failed && at->at.sa.sa_family == AF_INET6)
         failed = set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, addr->ipv6_only);
     if (!failed && addr->reuse_port)
         failed = set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
-    return failed ? failed : set_script_options(fd, options);
+    /* What accepted sockets inherit, so that accepting one costs no further call. */
+    return failed ? failed : bind_set_options(&io_system, fd, addr->transport, options);
 }
 
 static int open_socket(const struct addr *addr, const struct endpoint *at,
@@ -327,8 +333,6 @@ static int bind_fd(const struct addr *addr, const struct bind_options *options,
         return -errno;
     struct addr as_is = *addr;
     as_is.transport = bound->transport;
-    if (bound->transport == TRANSPORT_TCP)
-        set_stream_options(fd, options);
     bound->fds = malloc(sizeof *bound->fds);
     if (!bound->fds) {
         close(fd);
@@ -341,7 +345,7 @@ static int bind_fd(const struct addr *addr, const struct bind_options *options,
     if (!failed && int_option(fd, SO_ACCEPTCONN) != 1)
         failed = start_listening(&as_is, fd);
     if (!failed)
-        failed = set_script_options(fd, options);
+        failed = bind_set_options(&io_system, fd, bound->transport, options);
     if (failed)
         bound_close(bound);
     return failed ? failed : 1;
@@ -362,11 +366,8 @@ int bind_open(const struct addr *addr, const struct bind_options *options,
 
 void bound_set_options(struct bound *bound, const struct bind_options *options)
 {
-    for (size_t i = 0; i < bound->fd_count; i++) {
-        if (bound->transport == TRANSPORT_TCP)
-            set_stream_options(bound->fds[i], options);
-        (void)set_script_options(bound->fds[i], options);
-    }
+    for (size_t i = 0; i < bound->fd_count; i++)
+        (void)bind_set_options(&io_system, bound->fds[i], bound->transport, options);
 }
 
 void bound_close(struct bound *bound)

@@ -14,6 +14,8 @@
 
 #include "net/addr.h"
 
+struct io;
+
 #define BIND_WHY_MAX 320
 #define SOCKOPT_MAX 32 /* socket options of one service */
 #define BOUND_MAX 2    /* sockets of one address: `localhost` has two */
@@ -30,6 +32,11 @@ struct bind_options {
     const struct socket_option *sockopts;
     size_t sockopt_count;
 };
+
+/* What the options say, on a socket that listens or is to be connected: those of TCP as far as the
+ * system lets; 0, or -errno of one that the script named. */
+int bind_set_options(struct io *io, int fd, enum transport transport,
+                     const struct bind_options *options);
 
 /* One local address, bound. */
 struct bound {

@@ -2,7 +2,6 @@
 #include "net/connect.h"
 
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,8 +16,6 @@
 
 /* A Unix socket whose backlog is full cannot be waited for. */
 #define BACKLOG_DELAY_MS 20U
-
-#define KEEPALIVE_INTERVAL_S 10 /* as for accepted connections */
 
 static void start_timer(struct connect *connect, struct wheel_timer *timer,
                         uint64_t after_ms)
@@ -64,32 +61,6 @@ static void fail(struct connect *connect, int error)
 
 /* ---- Sockets ---- */
 
-static int set_options(const struct connect *connect, int fd)
-{
-    struct io *io = connect->reactor->io;
-    const struct bind_options *options = &connect->options;
-    const struct socket_option stream[] = {
-        {IPPROTO_TCP, TCP_NODELAY, options->nodelay},
-        {SOL_SOCKET, SO_KEEPALIVE, options->keepalive_s > 0},
-        {IPPROTO_TCP, TCP_KEEPIDLE, (int)options->keepalive_s},
-        {IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S},
-    };
-    size_t count = connect->remote.addr.transport != TRANSPORT_TCP ? 0
-                   : options->keepalive_s                          ? ARRAY_LEN(stream)
-                                                                   : 2;
-    for (size_t i = 0; i < count; i++)
-        (void)io->ops->set_option(io, fd, stream[i].level, stream[i].name, &stream[i].value,
-                                  sizeof stream[i].value);
-    for (size_t i = 0; i < options->sockopt_count; i++) {
-        const struct socket_option *option = &connect->sockopts[i];
-        int failed = io->ops->set_option(io, fd, option->level, option->name,
-                                         &option->value, sizeof option->value);
-        if (failed)
-            return failed;
-    }
-    return 0;
-}
-
 /* unix(7), autobind: without a name of its own nobody could answer it. */
 static int name_socket(struct io *io, int fd)
 {
@@ -105,7 +76,7 @@ static int open_socket(const struct connect *connect, int family)
                              transport_is_stream(transport) ? SOCK_STREAM : SOCK_DGRAM);
     if (fd < 0)
         return fd;
-    int failed = set_options(connect, fd);
+    int failed = bind_set_options(io, fd, transport, &connect->options);
     if (!failed && transport == TRANSPORT_UNIXGRAM)
         failed = name_socket(io, fd);
     if (!failed)
@@ -286,21 +257,15 @@ static void add_literal(struct connect *connect)
 
 static void begin(struct connect *connect, const char *servers)
 {
-    if (*connect->remote.name) {
-        look_up(connect, servers);
-        const struct lookup *first = &connect->of[CONNECT_IPV6].lookup,
-                            *second = &connect->of[CONNECT_IPV4].lookup;
-        if (first->query && second->query)
-            return;
-        bool is_early = first->query && second->count;
-        if (is_early)
-            start_timer(connect, &connect->delay, RESOLUTION_DELAY_MS);
-        if (first->query)
-            return;
-    } else {
+    if (!*connect->remote.name) {
         add_literal(connect);
+        start_next(connect);
+        return;
     }
-    start_next(connect);
+    look_up(connect, servers);
+    for (int family = 0; family < CONNECT_FAMILIES && !connect->over; family++)
+        if (!connect->of[family].lookup.query) /* the hosts file knew */
+            on_addresses(connect, family);
 }
 
 struct connect *connect_start(struct reactor *reactor, const struct remote *remote,
@@ -314,6 +279,7 @@ struct connect *connect_start(struct reactor *reactor, const struct remote *remo
     connect->done = done;
     connect->remote = *remote;
     connect->options = *options;
+    connect->options.sockopts = connect->sockopts; /* the version's may go before it */
     if (options->sockopt_count)
         memcpy(connect->sockopts, options->sockopts,
                options->sockopt_count * sizeof *options->sockopts);

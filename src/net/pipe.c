@@ -23,8 +23,8 @@ int pipe_join(struct conn *a, struct conn *b)
         return -EBUSY;
     a->pipe = b;
     b->pipe = a;
-    a->eof_done = b->eof_done =
-        false; /* where on_eof was called, the other is still to be told */
+    /* Where on_eof was called, the other is still to be told. */
+    a->eof_done = b->eof_done = false;
     a->message_ms = b->message_ms = 0; /* what is unfinished is no message any more */
     wake(a);
     wake(b);

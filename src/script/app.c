@@ -252,23 +252,31 @@ static void read_sockopts(lua_State *L, const struct reading *reading, int index
 
 /* ---- Name servers ---- */
 
+/* "127.0.0.1:53", "127.0.0.1", "[::1]:53", "::1". */
+static bool parse_nameserver(const char *text, struct addr *addr)
+{
+    static const char *const around[][2] = {
+        {"udp://", ""}, {"udp://", ":53"}, {"udp://[", "]:53"}};
+    for (size_t i = 0; i < ARRAY_LEN(around); i++) {
+        struct remote remote;
+        char whole[ADDR_TEXT_MAX], why[ADDR_WHY_MAX];
+        snprintf(whole, sizeof whole, "%s%s%s", around[i][0], text, around[i][1]);
+        if (remote_parse(&remote, whole, why))
+            continue;
+        *addr = remote.addr;
+        return !*remote.name && strcmp(addr->host, "localhost") != 0;
+    }
+    return false;
+}
+
 /* Appends one as c-ares takes it: "127.0.0.1:53", "[::1]:53". */
 static void add_nameserver(lua_State *L, const struct reading *reading, const char *text)
 {
     static const char key[] = "nameservers";
     struct version *version = reading->version;
-    struct addr addr;
-    char why[ADDR_WHY_MAX], whole[ADDR_TEXT_MAX];
+    struct addr addr = {0};
     size_t len = strlen(version->nameservers);
-    bool has_port =
-        strchr(text, ':') && (strchr(text, ':') == strrchr(text, ':') || *text == '[');
-    bool is_bare6 = strchr(text, ':') && !has_port;
-    snprintf(whole, sizeof whole,
-             is_bare6   ? "udp://[%s]:53"
-             : has_port ? "udp://%s"
-                        : "udp://%s:53",
-             text);
-    if (addr_parse(&addr, whole, why) || strcmp(addr.host, "localhost") == 0)
+    if (!parse_nameserver(text, &addr))
         wrong(L, reading, key,
               lua_pushfstring(L,
                               "'%s' is no name server: a numeric address is, as in "

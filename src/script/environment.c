@@ -30,7 +30,7 @@ static const luaL_Reg libraries[] = {
 };
 
 struct refusal {
-    const char *library, *function, *why;
+    const char *table, *function, *why;
 };
 
 static const struct refusal refusals[] = {
@@ -46,10 +46,9 @@ static const struct refusal refusals[] = {
 static int l_refused(lua_State *L)
 {
     const struct refusal *refusal = lua_touserdata(L, lua_upvalueindex(1));
-    bool global = strcmp(refusal->library, "_G") == 0;
-    return luaL_error(L, "%s%s%s is not given to scripts: %s",
-                      global ? "" : refusal->library, global ? "" : ".", refusal->function,
-                      refusal->why);
+    bool global = strcmp(refusal->table, "_G") == 0;
+    return luaL_error(L, "%s%s%s is not given to scripts: %s", global ? "" : refusal->table,
+                      global ? "" : ".", refusal->function, refusal->why);
 }
 
 /* ---- Functions in place of Lua's ---- */
@@ -150,7 +149,7 @@ static int l_isyieldable(lua_State *L)
 static void refuse(lua_State *L, const char *library)
 {
     for (size_t i = 0; i < ARRAY_LEN(refusals); i++) {
-        if (strcmp(refusals[i].library, library) != 0)
+        if (strcmp(refusals[i].table, library) != 0)
             continue;
         lua_pushlightuserdata(L, (void *)&refusals[i]);
         lua_pushcclosure(L, l_refused, 1);

@@ -32,9 +32,9 @@ struct outbound {
     struct connect *connect;
     struct run *run; /* that waits for it */
     struct vm *vm;
-    uint64_t number;                /* of the connection */
-    char service[SERVICE_NAME_MAX]; /* "": none */
-    char address[ADDR_NAME_MAX + 32];
+    uint64_t number;                  /* of the connection */
+    char service[SERVICE_NAME_MAX];   /* "": none */
+    char address[ADDR_NAME_MAX + 32]; /* as the script has it, for messages */
 };
 
 /* Stack indices of connect. */
@@ -253,7 +253,7 @@ static struct bind_options socket_options(struct version *version, const char *s
 }
 
 static struct outbound *start(struct version *version, const struct remote *remote,
-                              const char *service, uint64_t timeout_ms)
+                              const char *address, const char *service, uint64_t timeout_ms)
 {
     struct vm *vm = version->vm;
     struct bind_options options = socket_options(version, service);
@@ -269,13 +269,8 @@ static struct outbound *start(struct version *version, const struct remote *remo
     }
     outbound->connect->owner = outbound;
     strncpy(outbound->service, service, sizeof outbound->service - 1);
-    return outbound;
-}
-
-/* What it is called in messages. */
-static void name_it(struct outbound *outbound, const char *address)
-{
     strncpy(outbound->address, address, sizeof outbound->address - 1);
+    return outbound;
 }
 
 static int refuse(lua_State *L, const struct vm *vm, const char *address)
@@ -320,14 +315,13 @@ int l_connect(lua_State *L)
     uint64_t number = vm->host.admit(vm->host.owner);
     if (!number)
         return refuse(L, vm, address);
-    struct outbound *outbound = start(version, &remote, service, timeout_ms);
+    struct outbound *outbound = start(version, &remote, address, service, timeout_ms);
     lua_settop(L, AT_TOP);
     if (!outbound) {
         vm->host.dismiss(vm->host.owner);
         return push_failure(L, address, "out of memory", "ENOMEM");
     }
     outbound->number = number;
-    name_it(outbound, address);
     if (outbound->connect->over && version->state != VERSION_STARTING)
         return conclude(L, outbound);
     outbound->run = wait_prepare(L, WAIT_FOR_EVER, is_over);

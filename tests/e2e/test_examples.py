@@ -189,7 +189,7 @@ class DnsForwarder(ExampleTest):
         self.assertEqual(server.stop(), 0)
         self.assertEqual(server.records(level="error"), [])
 
-    def test_a_hundred_at_once(self):
+    def test_many_at_once(self):
         hosts = {(f"h{i}.test", A): [f"192.0.2.{i + 1}"] for i in range(100)}
         server = self.forwarder(hosts)
         found = {}
