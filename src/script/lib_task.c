@@ -27,7 +27,8 @@ struct task {
     struct run *run; /* once it has waited */
     int ref;         /* keeps the userdata until it is over */
     bool cancelled;
-    char *error; /* what it raised */
+    bool awaited; /* somebody may wait for it: else nobody is looked for */
+    char *error;  /* what it raised */
 };
 
 static bool is_of_conn(const struct task *task)
@@ -52,7 +53,8 @@ static void finish(struct task *task)
     list_remove(&task->node);
     if (vm->host.reactor)
         wheel_stop(&vm->host.reactor->wheel, &task->start);
-    wait_wake_all(vm, task);
+    if (task->awaited)
+        wait_wake_all(vm, task);
     luaL_unref(vm->L, LUA_REGISTRYINDEX, task->ref); /* it may be collected from here on */
 }
 
@@ -251,6 +253,7 @@ static int l_task_wait(lua_State *L)
         return luaL_error(L, "a task cannot wait for itself");
     if (!wait_may_begin(L, "task:wait"))
         return wait_push_closed(L);
+    task->awaited = true;
     wait_prepare(L, timeout_ms, is_over)->wait.subject = task;
     return lua_yieldk(L, 0, 0, has_waited);
 }
